@@ -1,0 +1,26 @@
+.PHONY: style quality test test-slow bench
+
+PYTHON ?= python
+
+# Put the code into the project's form.
+style:
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+# Check form and types; changes nothing.
+quality:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+# The quick tests.
+test:
+	$(PYTHON) -m pytest tests
+
+# What the quick tests leave out: several processes, training runs, the README's code blocks.
+test-slow:
+	$(PYTHON) -m pytest tests -m slow
+
+# Speed and memory of inference on this machine.
+bench:
+	$(PYTHON) benchmarks/inference.py
