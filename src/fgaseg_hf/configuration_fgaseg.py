@@ -1,0 +1,318 @@
+# Copyright 2026 The fgaseg_hf authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""FGASeg model configuration."""
+
+from typing import Any, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import CLIPTextConfig, CLIPVisionConfig
+from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
+
+
+@strict
+class FGASegConfig(PreTrainedConfig):
+    r"""Configuration of FGASeg: CLIP's two towers, then one group of fields for each block of the paper.
+
+    The defaults are the published `fast`, `cat` model on CLIP ViT-B/16 (arXiv 2501.00877). Every block can be switched
+    off by itself; [`FGASegConfig.catseg`] switches off all that FGASeg adds to CAT-Seg (arXiv 2303.11797).
+
+    Args:
+        text_config (`dict` or `CLIPTextConfig`, *optional*):
+            The text tower; CLIP ViT-B/16's by default.
+        vision_config (`dict` or `CLIPVisionConfig`, *optional*):
+            The image tower; CLIP ViT-B/16's (224 pixels) by default. Its `image_size` is that of its position table,
+            not that of the pictures: positions are interpolated to each picture's grid.
+        projection_dim (`int`, defaults to 512):
+            Size D of the space that patches and words share.
+        logit_scale_init_value (`float`, defaults to 2.6592):
+            CLIP's temperature; kept so that a checkpoint holds all of CLIP.
+        image_size (`int`, defaults to 384):
+            Side in pixels at which pictures are meant to be run.
+        trainable_clip (`"query_value"`, `"all"` or `"none"`, defaults to `"query_value"`):
+            Which weights of both towers train: the query and value projections (published), all, or none.
+        guidance_layers (`list[int]`, *optional*):
+            The two hidden states (0 = embeddings, i = after block i) that guide upsampling, coarse to fine; a third
+            and two thirds of the depth by default, which is 4, 8 of 12 and 8, 16 of 24.
+        upsampling_guidance_dims (`list[int]`, defaults to `(256, 128)`):
+            Channels of the guidance maps at 2 x and 4 x the patch grid.
+        p2tformer_num_layers (`int`, defaults to 1):
+            Layers of the P2Tformer, which aligns words with patches; 0 switches it off.
+        p2tformer_direction (`"text"` or `"dual"`, defaults to `"text"`):
+            What the P2Tformer updates: the words, or the words and the patches.
+        p2tformer_num_heads (`int`, defaults to 8):
+            Attention heads of the P2Tformer.
+        p2tformer_scale_init (`float`, defaults to 0.1):
+            Start of the learned vector that scales what the P2Tformer adds.
+        use_alignment_head (`bool`, defaults to `True`):
+            Whether the text-pixel alignment (T2P) loss is part of training.
+        alignment_kernel_size (`int`, defaults to 3):
+            Side of the kernel that a word becomes in the alignment head.
+        use_local_pseudo_masks (`bool`, defaults to `True`):
+            Whether local pseudo-masks supplement the global ones (LCS).
+        local_kernel_size (`int`, defaults to 3):
+            Side of the kernel that a word becomes in the local pseudo-masks; 1, 3, 5 in the paper.
+        fusion (`"cat"` or `"add"`, defaults to `"cat"`):
+            How global and local embeddings are fused.
+        decoder_hidden_dim (`int`, defaults to 128):
+            Channels of a class's cost embedding.
+        num_aggregation_layers (`int`, defaults to 2):
+            Layers of spatial, then class aggregation.
+        num_aggregation_heads (`int`, defaults to 4):
+            Attention heads of both aggregations.
+        window_size (`int`, defaults to 12):
+            Side in patches of the spatial aggregation's windows.
+        appearance_guidance_dim, text_guidance_dim (`int`, default to 128):
+            Channels of the guidance of spatial and of class aggregation.
+        class_pooling_size (`int`, defaults to 1), training_class_pooling_size (`int`, defaults to 2):
+            Average pooling before class aggregation in evaluation and in training.
+        projected_guidance_dims (`list[int]`, defaults to `(32, 16)`):
+            Channels of guidance that enter the two upsampling stages.
+        decoder_dims (`list[int]`, defaults to `(64, 32)`):
+            Channels that leave the two upsampling stages; multiples of 16.
+        use_auxiliary_heads (`bool`, defaults to `True`):
+            Whether the decoder has its three auxiliary heads (the released `fast` decoder) or not (`no_fast`).
+        class_limit (`int`, *optional*, defaults to 256):
+            Of more classes than this, each picture keeps those whose global map peaks highest. `None`: no limit. The
+            released `pad_len` is this and `class_padding` in one.
+        class_padding (`int`, defaults to 256):
+            Fewer classes than this are filled up by learned padding tokens in class aggregation; 0 switches them off.
+        num_kept_classes (`int`, *optional*):
+            TopK: how many classes go on through the decoder at inference; `None` keeps all.
+        class_selection_rule (`"peak"` or `"union"`, defaults to `"peak"`):
+            `"peak"` keeps exactly `num_kept_classes`, ranked by the peak of auxiliary map 0 (of the global map if
+            there are no auxiliary heads). `"union"` is the released rule: the best `num_kept_classes` of every pixel,
+            united over the picture, after each of the three auxiliary heads.
+        segmentation_loss_weight, alignment_loss_weight (`float`, default to 1.0 and 0.02):
+            Weights of the losses.
+        auxiliary_loss_weights (`list[float]`, defaults to `(0.2, 1.0, 1.0)`):
+            Weights of the three auxiliary losses.
+        ignored_pixels_as_negatives (`bool`, defaults to `True`):
+            Whether ignored pixels count as "no class" in the losses (published) or are left out.
+        semantic_loss_ignore_index (`int`, defaults to 255):
+            The label of ignored pixels.
+        initializer_factor (`float`, defaults to 1.0):
+            Scale of CLIP's own initialisation.
+
+    Raises:
+        ValueError: If a field is out of range; the message names the field and the mend.
+
+    Example:
+    ```python
+    >>> from fgaseg_hf import FGASegConfig
+
+    >>> FGASegConfig().guidance_layers
+    [4, 8]
+    ```
+    """
+
+    model_type = "fgaseg"
+    sub_configs_defaults = {
+        "text_config": SubConfigSpec(CLIPTextConfig),
+        "vision_config": SubConfigSpec(CLIPVisionConfig, init_kwargs={"patch_size": 16}),
+    }
+    # Trainer gathers every output by its first axis; these are not one row a picture.
+    keys_to_ignore_at_inference = [
+        "text_embeddings",
+        "aligned_text_embeddings",
+        "patch_features",
+        "upsampling_guidance",
+        "global_pseudo_masks",
+        "local_pseudo_masks",
+        "alignment_logits",
+        "auxiliary_logits",
+        "auxiliary_losses",
+        "segmentation_loss",
+        "alignment_loss",
+        "kept_classes",
+        "hidden_states",
+        "attentions",
+    ]
+
+    # CLIP, kept dense
+    text_config: dict | CLIPTextConfig | None = None
+    vision_config: dict | CLIPVisionConfig | None = None
+    projection_dim: int = 512
+    logit_scale_init_value: float | int = 2.6592
+    image_size: int = 384
+    trainable_clip: Literal["query_value", "all", "none"] = "query_value"
+    guidance_layers: list[int] | tuple[int, ...] | None = None
+    upsampling_guidance_dims: list[int] | tuple[int, ...] = (256, 128)
+    # Pixel-text alignment
+    p2tformer_num_layers: int = 1
+    p2tformer_direction: Literal["text", "dual"] = "text"
+    p2tformer_num_heads: int = 8
+    p2tformer_scale_init: float | int = 0.1
+    use_alignment_head: bool = True
+    alignment_kernel_size: int = 3
+    # Category supplementation
+    use_local_pseudo_masks: bool = True
+    local_kernel_size: int = 3
+    # Category-aware decoder
+    fusion: Literal["cat", "add"] = "cat"
+    decoder_hidden_dim: int = 128
+    num_aggregation_layers: int = 2
+    num_aggregation_heads: int = 4
+    window_size: int = 12
+    appearance_guidance_dim: int = 128
+    text_guidance_dim: int = 128
+    class_pooling_size: int = 1
+    training_class_pooling_size: int = 2
+    projected_guidance_dims: list[int] | tuple[int, ...] = (32, 16)
+    decoder_dims: list[int] | tuple[int, ...] = (64, 32)
+    use_auxiliary_heads: bool = True
+    # Class selection
+    class_limit: int | None = 256
+    class_padding: int = 256
+    num_kept_classes: int | None = None
+    class_selection_rule: Literal["peak", "union"] = "peak"
+    # Losses
+    segmentation_loss_weight: float | int = 1.0
+    alignment_loss_weight: float | int = 0.02
+    auxiliary_loss_weights: list[float | int] | tuple[float | int, ...] = (0.2, 1.0, 1.0)
+    ignored_pixels_as_negatives: bool = True
+    semantic_loss_ignore_index: int = 255
+    # Initialisation
+    initializer_factor: float | int = 1.0
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        if self.guidance_layers is None:
+            depth = self.vision_config.num_hidden_layers
+            self.guidance_layers = [max(depth // 3, 1), max(2 * depth // 3, 1)]
+        if self.id2label and self.label2id is None:
+            self.label2id = {str(name): int(index) for index, name in self.id2label.items()}
+        # Checked here too, since `@strict` would wrap what `validate_architecture` raises in an error of its own.
+        self.validate_architecture()
+
+    @classmethod
+    def catseg(cls, **kwargs: Any) -> "FGASegConfig":
+        """CAT-Seg (arXiv 2303.11797): FGASeg with all its own blocks switched off.
+
+        Args:
+            **kwargs: Any other field of the configuration.
+        """
+        switched_off = {
+            "p2tformer_num_layers": 0,
+            "use_alignment_head": False,
+            "use_local_pseudo_masks": False,
+            "use_auxiliary_heads": False,
+        }
+        return cls(**{**switched_off, **kwargs})
+
+    def validate_architecture(self) -> None:
+        """Checks every field against the others.
+
+        Raises:
+            ValueError: If the fields contradict each other or are out of range.
+        """
+        patch_size = self.vision_config.patch_size
+        for name, positive in self._positive_fields().items():
+            if any(value < 1 for value in positive):
+                raise ValueError(f"`{name}` is {getattr(self, name)}; set it to 1 or more.")
+        for name, length in (
+            ("guidance_layers", 2),
+            ("upsampling_guidance_dims", 2),
+            ("projected_guidance_dims", 2),
+            ("decoder_dims", 2),
+            ("auxiliary_loss_weights", 3),
+        ):
+            if len(getattr(self, name)) != length:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; give it {length} numbers.")
+        if self.image_size % patch_size:
+            raise ValueError(
+                f"`image_size` {self.image_size} is not a multiple of the patch size {patch_size}; "
+                f"set it to {max(self.image_size // patch_size, 1) * patch_size}, say."
+            )
+        depth = self.vision_config.num_hidden_layers
+        if not all(0 <= layer < depth for layer in self.guidance_layers):
+            raise ValueError(
+                f"`guidance_layers` {self.guidance_layers} must lie between 0 and {depth - 1}, before the last block "
+                "of the image tower; choose two of these."
+            )
+        if self.p2tformer_num_layers < 0:
+            raise ValueError(f"`p2tformer_num_layers` is {self.p2tformer_num_layers}; set it to 0 (off) or more.")
+        # Heads share the projection out; sine positions need a quarter of it for each of sin and cos of x and y.
+        does_not_divide = self.projection_dim % self.p2tformer_num_heads or self.projection_dim % 4
+        if self.p2tformer_num_layers and does_not_divide:
+            raise ValueError(
+                f"`projection_dim` {self.projection_dim} must be a multiple of 4 and of `p2tformer_num_heads` "
+                f"{self.p2tformer_num_heads}; change one of them."
+            )
+        if self.use_alignment_head and self.projection_dim % 2:
+            raise ValueError(
+                f"`projection_dim` {self.projection_dim} is odd, but the alignment head halves it; make it even or set "
+                "`use_alignment_head` to False."
+            )
+        for name in ("alignment_kernel_size", "local_kernel_size"):
+            if getattr(self, name) % 2 == 0:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; set it to an odd number.")
+        if self.decoder_hidden_dim % self.num_aggregation_heads:
+            raise ValueError(
+                f"`decoder_hidden_dim` {self.decoder_hidden_dim} is not a multiple of `num_aggregation_heads` "
+                f"{self.num_aggregation_heads}; change one of them."
+            )
+        for dim in self.decoder_dims:
+            if dim % 16:
+                raise ValueError(
+                    f"`decoder_dims` {self.decoder_dims} must be multiples of 16 (groups of normalisation)."
+                )
+        for dim, guidance_dim in zip(
+            (self.decoder_hidden_dim, self.decoder_dims[0]), self.projected_guidance_dims, strict=True
+        ):
+            if guidance_dim >= dim:
+                raise ValueError(
+                    f"`projected_guidance_dims` {self.projected_guidance_dims} must be smaller than the {dim} "
+                    "channels that enter the stage; lower them."
+                )
+        if self.num_kept_classes is not None and self.class_selection_rule == "union" and not self.use_auxiliary_heads:
+            raise ValueError(
+                "`class_selection_rule` 'union' ranks by the auxiliary maps; set `use_auxiliary_heads` to True or the "
+                "rule to 'peak'."
+            )
+        for name in ("segmentation_loss_weight", "alignment_loss_weight", "class_padding"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; set it to 0 or more.")
+        if any(weight < 0 for weight in self.auxiliary_loss_weights):
+            raise ValueError(f"`auxiliary_loss_weights` is {self.auxiliary_loss_weights}; set each to 0 or more.")
+
+    def _positive_fields(self) -> dict[str, tuple[int, ...]]:
+        names = (
+            "projection_dim",
+            "image_size",
+            "upsampling_guidance_dims",
+            "p2tformer_num_heads",
+            "alignment_kernel_size",
+            "local_kernel_size",
+            "decoder_hidden_dim",
+            "num_aggregation_layers",
+            "num_aggregation_heads",
+            "window_size",
+            "appearance_guidance_dim",
+            "text_guidance_dim",
+            "class_pooling_size",
+            "training_class_pooling_size",
+            "projected_guidance_dims",
+            "decoder_dims",
+            "class_limit",
+            "num_kept_classes",
+        )
+        values = {name: getattr(self, name) for name in names}
+        return {
+            name: tuple(value) if isinstance(value, list | tuple) else (value,)
+            for name, value in values.items()
+            if value is not None
+        }
+
+
+__all__ = ["FGASegConfig"]

@@ -1,0 +1,253 @@
+# Copyright 2026 The fgaseg_hf authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Label maps made visible: colours for classes, overlays with a legend, palette files."""
+
+import colorsys
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+# Turning the hue by the golden ratio puts each new colour into the largest gap that the earlier ones left.
+GOLDEN_RATIO_STEP = 0.618033988749895
+# (saturation, value) of one class after the other, so that neighbouring hues differ in brightness too.
+# Chosen, with the first hue, for the least difference (CIE Lab) among the first 8, 12 and 20 colours.
+TONES = ((0.80, 0.95), (0.42, 1.00), (0.95, 0.62), (0.35, 0.85), (0.55, 1.00), (1.00, 0.40), (0.90, 0.80))
+FIRST_HUE = 0.35
+
+PANEL_COLOUR = (255, 255, 255)
+TEXT_COLOUR = (32, 32, 32)
+
+
+def class_palette(num_classes: int) -> np.ndarray:
+    """Makes one colour a class: all different, the same at every call, and unchanged by classes added at the end.
+
+    Args:
+        num_classes: How many colours to make, 0 or more.
+
+    Returns:
+        uint8 array of shape (num_classes, 3), RGB.
+
+    Raises:
+        ValueError: `num_classes` is negative.
+    """
+    if num_classes < 0:
+        raise ValueError(f"`num_classes` is {num_classes}: give 0 or more.")
+    palette = np.zeros((num_classes, 3), dtype=np.uint8)
+    taken: set[tuple[int, int, int]] = set()
+    step = 0
+    for index in range(num_classes):
+        while True:
+            saturation, value = TONES[step % len(TONES)]
+            # Later rounds dim a little, else a few thousand classes would use the tones up.
+            dimming = 1 - 0.5 * (step // 4096 % 64) / 64
+            hue = (FIRST_HUE + step * GOLDEN_RATIO_STEP) % 1
+            red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value * dimming)
+            colour = (round(red * 255), round(green * 255), round(blue * 255))
+            step += 1
+            if colour not in taken:
+                break
+        taken.add(colour)
+        palette[index] = colour
+    return palette
+
+
+def class_shares(label_map: Any, num_classes: int) -> np.ndarray:
+    """Measures which part of a picture each class covers.
+
+    Args:
+        label_map: Class ids of shape (height, width); ids below 0 or from `num_classes` on belong to no class.
+        num_classes: Number of classes.
+
+    Returns:
+        float64 array of shape (num_classes,), of sum 1 if every pixel has a class.
+    """
+    ids = _label_ids(label_map)
+    counts = np.bincount(ids[(ids >= 0) & (ids < num_classes)], minlength=num_classes)
+    return counts / ids.size
+
+
+def _label_ids(label_map: Any) -> np.ndarray:
+    """Reads a label map (array, tensor or one-channel picture) as int64 of shape (height, width)."""
+    if hasattr(label_map, "detach"):
+        label_map = label_map.detach().cpu()
+    ids = np.asarray(label_map)
+    if ids.ndim != 2 or ids.size == 0 or ids.dtype.kind not in "iub":
+        raise ValueError(
+            f"The label map has shape {ids.shape} and type {ids.dtype}: give whole numbers of shape (height, width)."
+        )
+    return ids.astype(np.int64)
+
+
+def _check_class_ids(ids: np.ndarray, num_classes: int) -> None:
+    """Refuses ids without a name, except the two marks for "no class": negative ids, and 255 beyond the names."""
+    unknown = (ids >= num_classes) & (ids != 255)
+    if unknown.any():
+        raise ValueError(
+            f"The label map holds the id {ids[unknown][0]} but there are {num_classes} class names: name every class."
+        )
+
+
+def draw_overlay(image: Image.Image, label_map: Any, class_names: Sequence[str], alpha: float = 0.5) -> Image.Image:
+    """Lays the colours of the classes over a picture, outlines them, and writes a legend with their shares below it.
+
+    Args:
+        image: The picture, upright, of any mode.
+        label_map: Class ids of shape (height, width) (array, tensor or picture); negative ids, and 255 where there are
+            fewer names, mark pixels without a class and keep the picture's own colours.
+        class_names: One name an id.
+        alpha: Opacity of the colours, from 0 (the picture alone) to 1.
+
+    Returns:
+        RGB picture as wide as `image` (wider if the legend needs it) and taller by the legend, which lists the classes
+        that occur, the largest first.
+
+    Raises:
+        ValueError: The sizes differ, an id has no name, or `alpha` is out of range.
+    """
+    ids = _label_ids(label_map)
+    if ids.shape != (image.height, image.width):
+        raise ValueError(
+            f"The label map is {ids.shape[0]} x {ids.shape[1]} but the picture {image.height} x {image.width} "
+            "(height x width): give a map of the picture's own size."
+        )
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"`alpha` is {alpha}: give an opacity from 0 to 1.")
+    _check_class_ids(ids, len(class_names))
+
+    palette = class_palette(len(class_names))
+    labelled = (ids >= 0) & (ids < len(class_names))
+    picture = np.asarray(image.convert("RGB"), dtype=np.float32)
+    colours = palette[np.where(labelled, ids, 0)].astype(np.float32) if len(class_names) else picture
+    blended = np.where(labelled[..., None], (1 - alpha) * picture + alpha * colours, picture)
+    if alpha > 0:
+        # Outlines in the class's full colour tell neighbours of similar colour apart.
+        blended = np.where((_outlines(ids) & labelled)[..., None], colours, blended)
+    overlay = Image.fromarray(np.rint(blended).astype(np.uint8))
+    return _append_legend(overlay, _legend_entries(ids, class_names, palette))
+
+
+def _outlines(ids: np.ndarray) -> np.ndarray:
+    """Marks pixels whose right or lower neighbour, or left or upper one, belongs to another class."""
+    outlines = np.zeros(ids.shape, dtype=bool)
+    sideways = ids[:, 1:] != ids[:, :-1]
+    downwards = ids[1:] != ids[:-1]
+    outlines[:, 1:] |= sideways
+    outlines[:, :-1] |= sideways
+    outlines[1:] |= downwards
+    outlines[:-1] |= downwards
+    return outlines
+
+
+def _legend_entries(
+    ids: np.ndarray, class_names: Sequence[str], palette: np.ndarray
+) -> list[tuple[str, tuple[int, ...] | None]]:
+    """Lists (text, colour) of the classes that occur, the largest share first; no colour for pixels without a class."""
+    shares = class_shares(ids, len(class_names))
+    order = np.argsort(-shares, kind="stable")
+    entries: list[tuple[str, tuple[int, ...] | None]] = [
+        (f"{class_names[index]}  {_percentage(shares[index])}", tuple(int(part) for part in palette[index]))
+        for index in order
+        if shares[index] > 0
+    ]
+    rest = 1 - shares.sum()
+    # Guards against the rounding of the sum.
+    if rest * ids.size > 0.5:
+        entries.append((f"no class  {_percentage(rest)}", None))
+    return entries
+
+
+def _percentage(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.001 else "<0.1%"
+
+
+def _append_legend(overlay: Image.Image, entries: Sequence[tuple[str, tuple[int, ...] | None]]) -> Image.Image:
+    """Writes swatches and texts in as many columns as fit below the picture."""
+    font_size = max(11, min(40, round(min(overlay.size) / 26)))
+    font = ImageFont.load_default(size=font_size)
+    margin, swatch, line = font_size // 2, font_size, round(font_size * 1.6)
+    text_width = max(int(np.ceil(font.getlength(text))) for text, _ in entries)
+    column = swatch + margin + text_width + 2 * margin
+    width = max(overlay.width, column + margin)
+    num_columns = max(1, (width - margin) // column)
+    num_rows = -(-len(entries) // num_columns)
+
+    canvas = Image.new("RGB", (width, overlay.height + num_rows * line + 2 * margin), PANEL_COLOUR)
+    canvas.paste(overlay, (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    for position, (text, colour) in enumerate(entries):
+        # Row by row, so that the largest classes stand in the first line.
+        row, col = divmod(position, num_columns)
+        left, top = margin + col * column, overlay.height + margin + row * line
+        box = (left, top + (line - swatch) // 2, left + swatch, top + (line - swatch) // 2 + swatch)
+        draw.rectangle(box, fill=colour, outline=TEXT_COLOUR)
+        draw.text((left + swatch + margin, top + line // 2), text, fill=TEXT_COLOUR, font=font, anchor="lm")
+    return canvas
+
+
+def save_label_map(label_map: Any, class_names: Sequence[str], path: str | os.PathLike[str]) -> Path:
+    """Saves a label map as a PNG file of class ids, and beside it a JSON file that says what the ids mean.
+
+    Up to 255 classes (256 if every pixel has a class) the PNG has 8 bits and a palette, so that any viewer shows the
+    colours of `draw_overlay`; beyond that it has 16 bits. Reading it back gives the ids.
+
+    Args:
+        label_map: Class ids of shape (height, width); negative ids, and 255 where there are fewer names, mark pixels
+            without a class.
+        class_names: One name an id, at most 65535.
+        path: Where the PNG goes; the JSON gets the same name with the suffix `.json`.
+
+    Returns:
+        Path of the JSON file: `{"classes": [{"id", "name", "colour", "share"}, ...], "unlabelled_id": 255 or 65535}`.
+
+    Raises:
+        ValueError: `path` does not end in `.png`, an id has no name, or there are too many classes.
+        OSError: The files cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"The label map would be saved as {path.name!r}: give a path that ends in .png.")
+    ids = _label_ids(label_map)
+    num_classes = len(class_names)
+    _check_class_ids(ids, num_classes)
+    unlabelled = (ids < 0) | (ids >= num_classes)
+    eight_bits = num_classes <= 255 or (num_classes == 256 and not unlabelled.any())
+    unlabelled_id = 255 if eight_bits else 65535
+    if num_classes > 65535:
+        raise ValueError(f"There are {num_classes} class names: a label map of 16 bits holds up to 65535.")
+
+    palette = class_palette(num_classes)
+    stored = np.where(unlabelled, unlabelled_id, ids).astype(np.uint8 if eight_bits else np.uint16)
+    picture = Image.fromarray(stored)
+    if eight_bits:
+        colours = np.zeros((256, 3), dtype=np.uint8)
+        colours[:num_classes] = palette
+        picture.putpalette(colours.tobytes())
+    picture.save(path)
+
+    shares = class_shares(ids, num_classes)
+    meaning = {
+        "classes": [
+            {"id": index, "name": name, "colour": palette[index].tolist(), "share": round(float(shares[index]), 6)}
+            for index, name in enumerate(class_names)
+        ],
+        "unlabelled_id": unlabelled_id,
+    }
+    json_path = path.with_suffix(".json")
+    json_path.write_text(json.dumps(meaning, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return json_path

@@ -1,0 +1,27 @@
+"""What holds for every test: no network, the scripts of `training/` importable, the same random numbers each time."""
+
+import os
+
+# Before anything imports transformers or datasets: both read these once, at import.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+# At the end of the path, so that no script can hide a library of the same name.
+sys.path.append(str(Path(__file__).parent.parent / "training"))
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds() -> None:
+    """Start every test from the same random state, so that chance does not change its outcome."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)

@@ -1,0 +1,280 @@
+"""The `fgaseg` command, called as a person calls it, on a tiny random model."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_models import tiny_model, tiny_processor
+from transformers import CLIPConfig
+from typer.testing import CliRunner, Result
+
+from fgaseg_hf import command_line
+from fgaseg_hf.command_line import app, find_pictures, output_names, parse_labels
+
+LABELS = "red car, blue house, sky"
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    tiny_model().save_pretrained(folder)
+    tiny_processor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, size in (("a.png", (50, 40)), ("b.jpg", (30, 60)), ("c.png", (33, 33))):
+        pixels = np.random.randint(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(*arguments: str | Path) -> str:
+    """Runs a command that must be refused: exit code 2 and one sentence on stderr; returns the sentence."""
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    sentence = result.stderr.strip()
+    assert "\n" not in sentence
+    assert sentence.endswith(".")
+    assert "Traceback" not in sentence
+    return sentence
+
+
+def test_one_picture(model_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    result = run(
+        "segment", pictures / "a.png", "--labels", LABELS, "--model", model_folder, "--output", tmp_path / "out"
+    )
+    assert result.exit_code == 0, result.output
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "a_labels.json",
+        "a_labels.png",
+        "a_overlay.png",
+    ]
+    ids = np.asarray(Image.open(tmp_path / "out" / "a_labels.png"))
+    assert ids.shape == (40, 50)
+    assert ids.max() <= 2
+    meaning = json.loads((tmp_path / "out" / "a_labels.json").read_text(encoding="utf-8"))
+    assert [entry["name"] for entry in meaning["classes"]] == ["red car", "blue house", "sky"]
+    overlay = Image.open(tmp_path / "out" / "a_overlay.png")
+    assert overlay.height > 40
+
+    (line,) = result.stdout.splitlines()
+    assert line.startswith(f"{tmp_path / 'out' / 'a_overlay.png'}: ")
+    printed = {name: float(share) for name, share in re.findall(r"([a-z ]+) ([\d.]+)%", line.split(": ", 1)[1])}
+    for index, name in enumerate(["red car", "blue house", "sky"]):
+        share = next(share for printed_name, share in printed.items() if printed_name.strip() == name)
+        assert share == pytest.approx(100 * (ids == index).mean(), abs=0.06)
+
+
+def test_the_command_gives_what_model_and_processor_give(model_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    run("segment", pictures / "b.jpg", "--labels", LABELS, "--model", model_folder, "--output", tmp_path)
+    torch.manual_seed(0)
+    model, processor = tiny_model().eval(), tiny_processor()
+    picture = Image.open(pictures / "b.jpg")
+    inputs = processor(images=picture, text=parse_labels(LABELS), return_tensors="pt")
+    with torch.no_grad():
+        outputs = model(**inputs)
+    (label_map,) = processor.post_process_semantic_segmentation(outputs, [picture.size[::-1]])
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "b_labels.png")), label_map)
+
+
+def test_a_folder_shows_progress_and_encodes_text_once(
+    model_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    encode = command_line.FGASegForSemanticSegmentation.get_text_embeddings
+    monkeypatch.setattr(
+        command_line.FGASegForSemanticSegmentation,
+        "get_text_embeddings",
+        lambda *arguments, **kwargs: calls.append(1) or encode(*arguments, **kwargs),
+    )
+    result = run("segment", pictures, "--labels", LABELS, "--model", model_folder, "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert len(result.stdout.splitlines()) == 3
+    assert len(list((tmp_path / "out").iterdir())) == 9
+    assert "Segmenting" in result.stderr
+    assert len(calls) == 1
+
+
+def test_patterns_and_repeated_pictures(model_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    arguments = [pictures / "*.png", pictures / "a.png", "--labels", LABELS, "--model", model_folder]
+    result = run("segment", *arguments, "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert sorted(file.stem for file in (tmp_path / "out").glob("*_overlay.png")) == ["a_overlay", "c_overlay"]
+
+
+def test_a_folder_that_is_its_own_output_can_be_run_again(model_folder: Path, pictures: Path) -> None:
+    for _ in range(2):
+        result = run("segment", pictures, "--labels", LABELS, "--model", model_folder, "--output", pictures)
+        assert result.exit_code == 0, result.output
+    assert len(list(pictures.glob("*_overlay.png"))) == 3
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    paths = [tmp_path / "x" / "cat.png", tmp_path / "y" / "cat.jpg", tmp_path / "y" / "Cat_2.png", tmp_path / "dog.png"]
+    assert list(output_names(paths).values()) == ["cat", "cat_2", "Cat_2_2", "dog"]
+
+
+def test_options_change_the_result(model_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    def ids(*options: str) -> np.ndarray:
+        names = ",".join(f"thing {letter}" for letter in "abcdefgh")
+        result = run(
+            "segment", pictures / "a.png", "--labels", names, "--model", model_folder, "--output", tmp_path, *options
+        )
+        assert result.exit_code == 0, result.output
+        return np.array(Image.open(tmp_path / "a_labels.png"))
+
+    plain = ids()
+    assert (ids() == plain).all()
+    assert (ids("--sliding-window") != plain).any()
+    assert (ids("--template", "the {}", "--template", "{}") != plain).any()
+    assert len(np.unique(ids("--topk", "1"))) == 1
+    assert (ids("--topk", "8") == plain).all()
+    assert (ids("--threshold", "1.0") == 255).all()
+    assert (ids("--threshold", "1.0", "--sliding-window") == 255).all()
+    assert (ids("--threshold", "0.0", "--device", "cpu") == plain).all()
+
+
+def test_the_example_and_the_built_in_model(
+    model_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builtin = tmp_path / "builtin"
+    tiny_model().save_pretrained(builtin)
+    tiny_processor().save_pretrained(builtin)
+    Image.open(pictures / "a.png").save(builtin / "example.png")
+    (builtin / "example.json").write_text(json.dumps({"labels": ["tree", "lake"]}))
+    monkeypatch.setattr(command_line, "builtin_model_folder", lambda: builtin)
+
+    result = run("segment", "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    knows, line = result.stdout.splitlines()
+    assert "drawn scenes" in knows
+    assert "--model" in knows
+    assert "example_overlay.png" in line
+    assert "lake" in line
+
+    result = run("segment", "--labels", "river", "--output", tmp_path / "out")
+    assert "river 100.0%" in result.stdout
+    assert "--labels" in refused("segment", pictures / "a.png", "--output", tmp_path / "out")
+
+
+def test_an_installation_without_the_built_in_model(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_line, "builtin_model_folder", lambda: tmp_path / "nowhere")
+    assert "example" in refused("segment")
+    assert "example picture" in refused("segment", "--labels", LABELS)
+    assert "nowhere" in refused("segment", pictures / "a.png", "--labels", LABELS, "--output", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [("", "empty"), ("  ", "empty"), ("car,,sky", "2 of 3 is blank"), ("car, sky,", "blank"), ("car, Car", "twice")],
+)
+def test_unusable_labels(model_folder: Path, pictures: Path, labels: str, message: str) -> None:
+    assert message in refused("segment", pictures, "--labels", labels, "--model", model_folder)
+
+
+def test_too_long_labels(model_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    label = "a very " + "long " * 30 + "limousine"
+    sentence = refused(
+        "segment", pictures / "a.png", "--labels", f"car, {label}", "--model", model_folder, "--output", tmp_path
+    )
+    assert "limousine" in sentence
+    assert "tokens" in sentence
+
+
+def test_unusable_pictures(model_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    options = ["--labels", LABELS, "--model", model_folder, "--output", tmp_path / "out"]
+    assert "no/such.png" in refused("segment", "no/such.png", *options)
+    assert "*.webp" in refused("segment", pictures / "*.webp", *options)
+    assert "notes.txt" in refused("segment", pictures / "notes.txt", *options)
+    (tmp_path / "empty").mkdir()
+    assert "holds no pictures" in refused("segment", tmp_path / "empty", *options)
+    # One broken picture among good ones is found before anything is written.
+    (pictures / "d.png").write_bytes(b"")
+    result = run("segment", pictures, *options)
+    assert result.exit_code == 2
+    assert "d.png" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_unusable_models(pictures: Path, tmp_path: Path, model_folder: Path) -> None:
+    options = ["segment", pictures / "a.png", "--labels", LABELS, "--output", tmp_path / "out", "--model"]
+    assert "no/such/model" in refused(*options, "no/such/model")
+    assert "nobody/nothing" in refused(*options, "nobody/nothing")
+    (tmp_path / "empty").mkdir()
+    assert "config.json" in refused(*options, tmp_path / "empty")
+    CLIPConfig().save_pretrained(tmp_path / "clip")
+    assert "'clip'" in refused(*options, tmp_path / "clip")
+    (tmp_path / "nameless").mkdir()
+    (tmp_path / "nameless" / "config.json").write_text("{}")
+    assert "no Transformers checkpoint" in refused(*options, tmp_path / "nameless")
+    (tmp_path / "garbled").mkdir()
+    (tmp_path / "garbled" / "config.json").write_text("{")
+    assert "garbled" in refused(*options, tmp_path / "garbled")
+
+    model = tiny_model()
+    model.save_pretrained(tmp_path / "broken")
+    assert "cannot be loaded" in refused(*options, tmp_path / "broken")  # no processor
+    tiny_processor().save_pretrained(tmp_path / "broken")
+    weights = model.state_dict()
+    lost = sorted(weights)[0]
+    del weights[lost]
+    model.save_pretrained(tmp_path / "broken", state_dict=weights)
+    assert lost in refused(*options, tmp_path / "broken")
+    (tmp_path / "broken" / "model.safetensors").write_bytes(b"no weights")
+    assert "cannot be loaded" in refused(*options, tmp_path / "broken")
+
+
+def test_other_unusable_options(model_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    options = ["segment", pictures / "a.png", "--labels", LABELS, "--model", model_folder]
+    (tmp_path / "file").write_text("in the way")
+    assert "output folder" in refused(*options, "--output", tmp_path / "file")
+    assert "output folder" in refused(*options, "--output", tmp_path / "file" / "below")
+    options += ["--output", tmp_path / "out"]
+    assert "template" in refused(*options, "--template", "no place for the name")
+    assert "device" in refused(*options, "--device", "abacus")
+    for option, value in (("--threshold", "2"), ("--topk", "0"), ("--no-such-option", "1")):
+        assert run(*options, option, value).exit_code == 2
+    assert run().exit_code == 2
+
+
+def test_find_pictures_ignores_results_of_earlier_runs(pictures: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(pictures / "a_overlay.png")
+    assert [path.name for path in find_pictures([str(pictures)], pictures)] == ["a.png", "b.jpg", "c.png"]
+    assert len(find_pictures([str(pictures)], tmp_path)) == 4
+
+
+def test_help_and_version_read_well() -> None:
+    overview = run("--help")
+    assert overview.exit_code == 0
+    assert "segment" in overview.stdout
+    details = run("segment", "--help")
+    for word in ("--labels", "--model", "--output", "--topk", "folders", "example"):
+        assert word in details.stdout
+    assert re.match(r"fgaseg_hf \d", run("--version").stdout)
+
+
+def test_the_module_is_the_command() -> None:
+    command = [sys.executable, "-m", "fgaseg_hf", "segment", "no/such.png", "--labels", "sky"]
+    refusal = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert refusal.returncode == 2
+    assert refusal.stdout == ""
+    assert refusal.stderr.strip().startswith("fgaseg: There is no picture 'no/such.png'")

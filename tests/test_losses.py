@@ -1,0 +1,70 @@
+"""The losses beside their textbook form with one-hot maps."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_models import tiny_config
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, one_hot
+
+from fgaseg_hf.losses import alignment_loss, binary_cross_entropy_of_labels, segmentation_loss
+
+
+def one_hot_targets(labels: torch.Tensor, num_classes: int, ignore_index: int) -> torch.Tensor:
+    known = torch.where(labels == ignore_index, num_classes, labels)
+    return one_hot(known, num_classes + 1)[..., :num_classes].permute(0, 3, 1, 2).float()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    num_classes=st.integers(1, 9),
+    ignored_share=st.sampled_from([0.0, 0.3, 1.0]),
+    ignored_as_negatives=st.booleans(),
+)
+def test_equals_the_one_hot_form(seed, num_classes, ignored_share, ignored_as_negatives):
+    generator = torch.Generator().manual_seed(seed)
+    logits = 8 * torch.randn(2, num_classes, 5, 6, generator=generator)
+    labels = torch.randint(0, num_classes, (2, 5, 6), generator=generator)
+    labels[torch.rand(2, 5, 6, generator=generator) < ignored_share] = 255
+    targets = one_hot_targets(labels, num_classes, 255)
+    losses = binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    if ignored_as_negatives:
+        expected = losses.mean()
+    else:
+        is_known = (labels != 255).unsqueeze(1).expand_as(losses)
+        expected = losses[is_known].sum() / max(int(is_known.sum()), 1)
+    ours = binary_cross_entropy_of_labels(logits, labels, 255, ignored_as_negatives)
+    torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_gradients_equal_those_of_the_one_hot_form():
+    logits = torch.randn(2, 4, 6, 6, requires_grad=True)
+    labels = torch.randint(0, 4, (2, 6, 6))
+    labels[0, 0] = 255
+    (ours,) = torch.autograd.grad(binary_cross_entropy_of_labels(logits, labels, 255, True), logits)
+    expected_loss = binary_cross_entropy_with_logits(logits, one_hot_targets(labels, 4, 255))
+    (theirs,) = torch.autograd.grad(expected_loss, logits)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_logits_go_to_the_labels_size_and_labels_to_the_alignment_logits():
+    config = tiny_config()
+    logits, labels = torch.randn(1, 3, 4, 4), torch.randint(0, 3, (1, 9, 7))
+    resized = interpolate(logits, size=(9, 7), mode="bilinear", align_corners=False)
+    expected = binary_cross_entropy_with_logits(resized, one_hot_targets(labels, 3, 255))
+    torch.testing.assert_close(segmentation_loss(logits, labels, config), expected)
+    small = interpolate(labels[:, None].float(), size=(4, 4), mode="nearest")[:, 0].long()
+    expected = binary_cross_entropy_with_logits(logits, one_hot_targets(small, 3, 255))
+    torch.testing.assert_close(alignment_loss(logits, labels, config), expected)
+
+
+@pytest.mark.parametrize("ignored_as_negatives", [True, False])
+def test_dropped_classes_keep_the_loss_finite(ignored_as_negatives):
+    logits = torch.zeros(1, 2, 3, 3)
+    logits[:, 1] = torch.finfo(torch.float32).min
+    labels = torch.zeros(1, 3, 3, dtype=torch.long)
+    low = binary_cross_entropy_of_labels(logits, labels, 255, ignored_as_negatives)
+    high = binary_cross_entropy_of_labels(logits, labels + 1, 255, ignored_as_negatives)
+    assert low.item() == pytest.approx(0.5 * torch.tensor(2.0).log().item())
+    assert high.item() == pytest.approx(low.item() + 50)  # half the classes, 100 each

@@ -1,0 +1,69 @@
+"""Windows: splitting and stitching, pictures of different sizes, and settings that do not fit."""
+
+import pytest
+import torch
+from tiny_models import tiny_inputs, tiny_model
+
+from fgaseg_hf import predict_with_sliding_window
+from fgaseg_hf.sliding_window import split_into_windows, stitch_windows
+
+
+def test_stitching_undoes_splitting():
+    pictures = torch.randn(2, 3, 20, 14)
+    windows = split_into_windows(pictures, window_size=8, stride=6)
+    assert windows.shape == (2, 6, 3, 8, 8)
+    assert torch.equal(windows[1, 2], pictures[1, :, 6:14, 0:8])
+    for picture, parts in zip(pictures, windows, strict=True):
+        torch.testing.assert_close(stitch_windows(parts, (20, 14), stride=6), picture)
+
+
+def test_overlap_is_averaged():
+    windows = torch.stack((torch.zeros(1, 4, 4), torch.ones(1, 4, 4)))
+    stitched = stitch_windows(windows, (4, 6), stride=2)
+    assert stitched[0, 0].tolist() == [0, 0, 0.5, 0.5, 1, 1]
+
+
+def test_pictures_of_different_sizes_alone_and_together():
+    model = tiny_model()
+    text_embeddings = tiny_inputs()["text_embeddings"]
+    pictures = [torch.randn(3, 50, 70), torch.randn(3, 33, 20)]
+    together = model.segment_with_sliding_window(pictures, text_embeddings, overlap=0.25, batch_size=3)
+    for picture, probabilities in zip(pictures, together, strict=True):
+        assert probabilities.shape == (5, *picture.shape[1:])
+        assert probabilities.min() >= 0 and probabilities.max() <= 1
+        (alone,) = model.segment_with_sliding_window(picture[None], text_embeddings, overlap=0.25)
+        torch.testing.assert_close(probabilities, alone, atol=1e-5, rtol=1e-4)
+
+
+def test_a_constant_prediction_stays_itself():
+    (probabilities,) = predict_with_sliding_window(
+        lambda pictures: torch.zeros(len(pictures), 2, 4, 4), [torch.randn(3, 9, 13)], window_size=8, overlap=0.5
+    )
+    torch.testing.assert_close(probabilities, torch.full((2, 9, 13), 0.5))
+
+
+def test_published_settings_see_five_views():
+    seen = []
+
+    def predict_logits(pictures):
+        seen.append(tuple(pictures.shape))
+        return torch.zeros(len(pictures), 1, 4, 4)
+
+    predict_with_sliding_window(predict_logits, [torch.randn(3, 100, 80)])
+    assert seen == [(5, 3, 384, 384)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"resized_size": 641}, "`resized_size` 641"),
+        ({"resized_size": 100}, "`resized_size` 100"),
+        ({"overlap": 1.0}, "`overlap` is 1.0"),
+        ({"overlap": -0.5}, "`overlap` is -0.5"),
+        ({"pixel_values": []}, "`pixel_values` is empty"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(settings, message):
+    settings = {"pixel_values": [torch.zeros(3, 9, 9)], **settings}
+    with pytest.raises(ValueError, match=message):
+        predict_with_sliding_window(lambda pictures: pictures, settings.pop("pixel_values"), **settings)
