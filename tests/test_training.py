@@ -1,0 +1,346 @@
+"""The training loop end to end on a tiny model: it learns, resumes, stops, and is the same on several processes."""
+
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import train
+import yaml
+from datasets import Dataset, Features
+from datasets import Image as ImageFeature
+from PIL import Image
+from tiny_models import TINY, TINY_TEXT, TINY_VISION
+from tiny_tokenizer import tiny_tokenizer
+from transformers import AutoModelForSemanticSegmentation, AutoProcessor
+
+from fgaseg_hf.clip_dense_features import is_clip_parameter
+
+ROOT = Path(__file__).parent.parent
+NAMES = ["sky", "red car", "blue car", "tree"]
+COLOURS = np.array([[90, 160, 230], [220, 30, 30], [30, 30, 200], [20, 140, 40]])
+
+
+def make_rows(num_pictures: int, seed: int) -> Dataset:
+    """Pictures of two flat halves, in the colours of their classes."""
+    generator = np.random.default_rng(seed)
+    pictures, label_maps = [], []
+    for _ in range(num_pictures):
+        labels = np.zeros((40, 48), dtype=np.uint8)
+        labels[generator.integers(10, 30) :] = generator.integers(1, 4)
+        labels[:2, :2] = 255
+        noise = generator.integers(-10, 10, (40, 48, 3))
+        pictures.append(Image.fromarray((COLOURS[labels % 4] + noise).clip(0, 255).astype(np.uint8)))
+        label_maps.append(Image.fromarray(labels))
+    features = Features({"image": ImageFeature(), "annotation": ImageFeature()})
+    return Dataset.from_dict({"image": pictures, "annotation": label_maps}, features=features)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a data set, a tokenizer and a configuration file."""
+    folder = tmp_path_factory.mktemp("training")
+    (folder / "dataset" / "data").mkdir(parents=True)
+    for split, number in (("train", 12), ("validation", 5)):
+        path = folder / "dataset" / "data" / f"{split}-00000-of-00001.parquet"
+        make_rows(number, seed=number).to_parquet(path)
+    (folder / "dataset" / "class_names.txt").write_text("\n".join(NAMES))
+    tiny_tokenizer().save_pretrained(folder / "tokenizer")
+    config = {
+        "model_config": {
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in TINY.items()},
+            "text_config": TINY_TEXT,
+            "vision_config": TINY_VISION,
+            "trainable_clip": "all",
+            "num_aggregation_layers": 1,
+        },
+        "tokenizer": str(folder / "tokenizer"),
+        "dataset": str(folder / "dataset"),
+        "batch_size": 4,
+        "learning_rate": "1e-3",
+        "clip_learning_rate_multiplier": 1.0,
+        "max_grad_norm": 1.0,
+        "logging_steps": 1,
+        "max_steps": 8,
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def run(inputs: Path, output: Path, *arguments: str) -> list[dict[str, Any]]:
+    """Trains in this process; returns the lines of the log."""
+    train.main(["--config", str(inputs / "config.yaml"), "--output_dir", str(output), *arguments])
+    return read_log(output)
+
+
+def read_log(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / train.LOG_FILE).read_text().splitlines()]
+
+
+def losses(log: list[dict[str, Any]]) -> dict[int, float]:
+    return {line["step"]: line["loss"] for line in log if "loss" in line}
+
+
+def test_a_run_learns_and_writes_what_it_says(inputs: Path, tmp_path: Path) -> None:
+    log = run(
+        inputs,
+        tmp_path,
+        *("--max_steps", "30", "--evaluation_splits", "validation", "--evaluation_steps", "15"),
+        *("--checkpoint_steps", "10", "--keep_checkpoints", "2", "--learning_rate", "3e-3"),
+    )
+    by_step = losses(log)
+    assert list(by_step) == list(range(1, 31))
+    assert np.mean([by_step[step] for step in range(26, 31)]) < 0.8 * np.mean([by_step[step] for step in range(1, 6)])
+
+    line = log[0]
+    config = AutoModelForSemanticSegmentation.from_pretrained(tmp_path / "last").config
+    weighted = config.segmentation_loss_weight * line["segmentation_loss"]
+    weighted += config.alignment_loss_weight * line["alignment_loss"]
+    weighted += sum(w * line[f"auxiliary_loss_{n}"] for n, w in enumerate(config.auxiliary_loss_weights))
+    assert line["loss"] == pytest.approx(weighted, abs=1e-5)
+    assert line["learning_rate"] == pytest.approx(3e-3)
+    assert line["gradient_norm"] > 0
+    assert line["pictures_per_second"] > 0
+    rates = [line["learning_rate"] for line in log if "learning_rate" in line]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 3e-5
+
+    evaluations = [line for line in log if "validation/mean_iou" in line]
+    assert [line["step"] for line in evaluations] == [15, 30]
+    assert set(evaluations[0]["validation/iou_by_class"]) <= set(NAMES)
+    assert [path.name for path in train.checkpoints_in(tmp_path)] == ["step-20", "step-30"]
+    leftovers = [path.name for path in tmp_path.rglob("*") if "unfinished" in path.name or path.name.endswith(".old")]
+    assert leftovers == []
+    for name in ("best", "last"):
+        model = AutoModelForSemanticSegmentation.from_pretrained(tmp_path / name).eval()
+        processor = AutoProcessor.from_pretrained(tmp_path / name)
+        batch = processor(images=Image.new("RGB", (30, 20)), text=NAMES, return_tensors="pt")
+        with torch.no_grad():
+            assert model(**batch).logits.isfinite().all()
+
+
+def test_a_resumed_run_has_the_losses_that_it_would_have_had(inputs: Path, tmp_path: Path) -> None:
+    arguments = ("--num_sampled_classes", "3", "--checkpoint_steps", "4")
+    whole = run(inputs, tmp_path / "whole", *arguments)
+    run(inputs, tmp_path / "cut", *arguments, "--stop_at_step", "6")
+    # as if it had been killed after step 6 with its last checkpoint at step 4, while it wrote the next one
+    stale = tmp_path / "cut" / train.CHECKPOINT_FOLDER
+    (stale / "step-6").rename(stale / "unfinished")
+    with (tmp_path / "cut" / train.LOG_FILE).open("a") as file:
+        file.write('{"step": 7, "lo')
+    with pytest.raises(ValueError, match="already holds a run"):
+        run(inputs, tmp_path / "cut", *arguments)
+    resumed = run(inputs, tmp_path / "cut", *arguments, "--resume")
+    assert losses(resumed) == pytest.approx(losses(whole), abs=1e-6)
+    for first, second in zip(*(load(tmp_path / name).parameters() for name in ("whole", "cut")), strict=True):
+        torch.testing.assert_close(first, second, atol=1e-6, rtol=0)
+
+
+def load(folder: Path) -> Any:
+    return AutoModelForSemanticSegmentation.from_pretrained(folder / "last")
+
+
+def test_a_signal_stops_the_run_with_a_checkpoint(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_step = train.TrainingRun._train_step
+
+    def step_with_signal(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        if self.state.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take_step(self, *arguments, **keywords)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(train.TrainingRun, "_train_step", step_with_signal)
+    log = run(inputs, tmp_path)
+    assert signal.getsignal(signal.SIGTERM) is before
+    last = log[-1]["step"]
+    assert last in (3, 4)
+    assert [path.name for path in train.checkpoints_in(tmp_path)] == [f"step-{last}"]
+    assert (tmp_path / "last" / "model.safetensors").exists()
+
+
+def test_the_time_limit_stops_the_run(inputs: Path, tmp_path: Path) -> None:
+    log = run(inputs, tmp_path, "--max_minutes", "0")
+    assert log[-1]["step"] == 1
+    assert log[-1]["learning_rate"] == pytest.approx(1e-3)
+    assert run(inputs, tmp_path, "--resume")[-1]["step"] == 8
+
+
+def test_accumulation_sees_the_same_gradient(inputs: Path, tmp_path: Path) -> None:
+    # without batch norm, whose statistics are those of each part
+    arguments = ("--config_overrides", "use_alignment_head=false", "--max_steps", "4")
+    whole = losses(run(inputs, tmp_path / "one", *arguments))
+    parts = losses(run(inputs, tmp_path / "parts", *arguments, "--gradient_accumulation_steps", "4"))
+    assert parts == pytest.approx(whole, abs=1e-4)
+
+
+def test_checkpointed_activations_and_workers_change_nothing(inputs: Path, tmp_path: Path) -> None:
+    arguments = ("--max_steps", "3")
+    plain = losses(run(inputs, tmp_path / "plain", *arguments))
+    other = losses(run(inputs, tmp_path / "other", *arguments, "--gradient_checkpointing", "--num_workers", "1"))
+    assert other == pytest.approx(plain, abs=1e-5)
+
+
+@pytest.mark.parametrize("part", ["alignment_loss", "segmentation_loss"])
+def test_a_loss_that_is_not_finite_stops_with_step_and_part(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    true_parts = train.loss_parts
+
+    def broken_parts(outputs: Any) -> dict[str, torch.Tensor]:
+        parts = true_parts(outputs)
+        broken_parts.calls += 1  # type: ignore[attr-defined]
+        if broken_parts.calls == 3:  # type: ignore[attr-defined]
+            parts[part] = parts["loss"] = torch.tensor(math.nan)
+        return parts
+
+    broken_parts.calls = 0  # type: ignore[attr-defined]
+    monkeypatch.setattr(train, "loss_parts", broken_parts)
+    with pytest.raises(train.TrainingDiverged, match=f"In step 3 {part} is nan"):
+        run(inputs, tmp_path)
+    assert list(losses(read_log(tmp_path))) == [1, 2]
+
+
+def test_fine_tuning_goes_on_from_a_checkpoint(inputs: Path, tmp_path: Path) -> None:
+    run(inputs, tmp_path / "first", "--max_steps", "2")
+    config = yaml.safe_load((inputs / "config.yaml").read_text())
+    for name in ("model_config", "tokenizer"):
+        del config[name]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    arguments = ["--config", str(tmp_path / "config.yaml"), "--model", str(tmp_path / "first" / "last")]
+    arguments += ["--output_dir", str(tmp_path / "second"), "--trainable_clip", "none", "--max_steps", "2"]
+    train.main([*arguments, "--config_overrides", "alignment_loss_weight=0.5"])
+    before, after = (load(tmp_path / name) for name in ("first", "second"))
+    assert after.config.trainable_clip == "none"
+    assert after.config.alignment_loss_weight == 0.5
+    old, new = dict(before.named_parameters()), dict(after.named_parameters())
+    changed = {name for name in old if not torch.equal(old[name], new[name])}
+    assert changed
+    assert not any(is_clip_parameter(name) for name in changed)
+
+
+def test_tensorboard_gets_the_same_numbers(inputs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = run(inputs, tmp_path, "--max_steps", "2", "--report_to", "tensorboard")
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [event.value for event in events.Scalars("loss")] == pytest.approx([line["loss"] for line in log])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "nowhere/at/all", "--class_names", "{inputs}/dataset/class_names.txt"], "no data set"),
+        (["--class_names", "{inputs}/short.txt"], "holds the id 3, but there are 3 class names"),
+        (["--num_sampled_classes", "5"], "between 1 and the 4"),
+        (["--batch_size", "3", "--gradient_accumulation_steps", "2"], "multiple of"),
+        (["--max_steps", "0"], "--max_steps"),
+        (["--warmup_steps", "8"], "--warmup_steps"),
+        (["--config_overrides", "fusion"], "field=value"),
+        (["--model", "somewhere", "--clip", "elsewhere"], "only start from one"),
+        (["--evaluation_vocabulary", "some", "--evaluation_splits", "validation"], "picture+16"),
+        (["--held_out_groups", "unseen"], "--num_sampled_classes"),
+    ],
+)
+def test_bad_arguments_get_one_sentence(inputs: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    (inputs / "short.txt").write_text("\n".join(NAMES[:3]))
+    with pytest.raises(ValueError) as error:
+        run(inputs, tmp_path, *(argument.format(inputs=inputs) for argument in arguments))
+    assert message in str(error.value)
+
+
+def test_an_unknown_argument_in_a_config_file_is_refused(inputs: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("learning_rat: 1")
+    with pytest.raises(ValueError, match="'learning_rat', which is not an argument"):
+        train.main(["--config", str(tmp_path / "config.yaml")])
+
+
+def test_the_schedule_is_a_cosine_to_zero_after_a_linear_warm_up() -> None:
+    factors = [train.learning_rate_factor(step, 100) for step in range(101)]
+    assert factors[0] == 1.0
+    assert factors[50] == pytest.approx(0.5)
+    assert factors[100] == pytest.approx(0.0)
+    warm = [train.learning_rate_factor(step, 100, 4) for step in range(6)]
+    assert warm[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert warm[5] < 1.0
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "training" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_file_is_understood(path: Path, tmp_path: Path) -> None:
+    kinds = (train.ModelArguments, train.TrainingDataArguments, train.RecipeArguments)
+    model, data, _ = train.parse_arguments(kinds, ["--config", str(path), "--output_dir", str(tmp_path)])
+    if model.model_config:
+        tiny_tokenizer().save_pretrained(tmp_path)
+        fields = train.with_vocabulary_of(tiny_tokenizer(), train.read_model_config(model))
+        config = train.FGASegConfig(**fields)
+        for side in data.crop_size or [config.image_size]:
+            assert side % config.vision_config.patch_size == 0
+    else:
+        assert model.clip
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return int(listener.getsockname()[1])
+
+
+def launch(*arguments: str, num_processes: int) -> subprocess.Popen[str]:
+    command = [sys.executable]
+    if num_processes > 1:
+        command += ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(num_processes)]
+        command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+        command += ["--main_process_port", str(free_port())]
+    return subprocess.Popen(
+        [*command, str(ROOT / "training" / "train.py"), *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(inputs: Path, tmp_path: Path) -> None:
+    arguments = ("--max_steps", "20", "--num_sampled_classes", "3", "--evaluation_splits", "validation")
+    one = run(inputs, tmp_path / "one", *arguments)
+    config = ("--config", str(inputs / "config.yaml"), "--output_dir", str(tmp_path / "two"))
+    process = launch(*config, *arguments, num_processes=2)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    two = read_log(tmp_path / "two")
+    assert losses(two) == pytest.approx(losses(one), abs=1e-3)
+    for name in ("alignment_loss", "gradient_norm"):
+        assert [line[name] for line in two if name in line] == pytest.approx(
+            [line[name] for line in one if name in line], abs=1e-2
+        )
+    assert two[-1]["validation/mean_iou"] == pytest.approx(one[-1]["validation/mean_iou"], abs=0.02)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_with_the_losses_that_it_would_have_had(inputs: Path, tmp_path: Path) -> None:
+    arguments = ("--max_steps", "30", "--checkpoint_steps", "4")
+    config = ("--config", str(inputs / "config.yaml"), "--output_dir", str(tmp_path / "killed"))
+    process = launch(*config, *arguments, num_processes=1)
+    for _ in range(3000):
+        if len(train.checkpoints_in(tmp_path / "killed")) >= 2 or process.poll() is not None:
+            break
+        time.sleep(0.02)
+    process.kill()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, output
+    whole = losses(run(inputs, tmp_path / "whole", *arguments))
+    resumed = losses(run(inputs, tmp_path / "killed", *arguments, "--resume"))
+    assert resumed == pytest.approx(whole, abs=1e-6)

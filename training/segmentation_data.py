@@ -1,0 +1,475 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
+"""Segmentation data sets for training and evaluation: loading, ids, class names, vocabulary sampling, collation.
+
+A data set is whatever `datasets` loads with a picture column and a label map column: a Hub id, a local folder in the
+Hub's layout, or a folder that `save_to_disk` wrote.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from augmentation import IGNORED_LABEL, AugmentationConfig, augment
+from PIL import Image
+from torch.utils.data import Dataset, Sampler
+
+from fgaseg_hf.image_processing_fgaseg import label_map_to_array, open_picture, picture_to_rgb
+
+# Where the names lie in a data set's folder if nothing else is said.
+CLASS_NAMES_FILE = "class_names.txt"
+
+
+@dataclass
+class DatasetArguments:
+    """Which data set, and how to read it."""
+
+    dataset: str | None = field(default=None, metadata={"help": "Hub id, folder in the Hub's layout, or saved folder"})
+    dataset_revision: str | None = field(default=None, metadata={"help": "commit, tag or branch of a Hub data set"})
+    dataset_subset: str | None = field(default=None, metadata={"help": "configuration name of the data set"})
+    image_column: str = field(default="image", metadata={"help": "column of the pictures"})
+    annotation_column: str = field(default="annotation", metadata={"help": "column of the label maps"})
+    class_names: str | None = field(
+        default=None,
+        metadata={"help": "text file, one name a line in id order; the data set's class_names.txt by default"},
+    )
+    class_groups: str | None = field(
+        default=None, metadata={"help": 'JSON file of class names by group, such as {"seen": [...], "unseen": [...]}'}
+    )
+    ignored_ids: list[int] = field(default_factory=lambda: [255], metadata={"help": "ids that mean 'not annotated'"})
+    id_map: str | None = field(default=None, metadata={"help": "JSON file of raw ids to class ids; others are ignored"})
+    num_checked_label_maps: int = field(
+        default=2000, metadata={"help": "label maps to check for wrong ids at the start (each is checked on use too)"}
+    )
+
+
+@dataclass(kw_only=True)
+class SegmentationSplit:
+    """One split of a data set, read as pairs of a picture and an array of class ids.
+
+    Attributes:
+        rows: the split with its columns.
+        class_names: names in id order.
+        image_column: column of the pictures.
+        annotation_column: column of the label maps.
+        ignored_ids: raw ids that are not annotated.
+        id_map: raw id to class id where the file's ids are not the class ids; raw ids that it lacks are not annotated.
+    """
+
+    rows: Any
+    class_names: list[str]
+    image_column: str = "image"
+    annotation_column: str = "annotation"
+    ignored_ids: tuple[int, ...] = (255,)
+    id_map: dict[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        for column in (self.image_column, self.annotation_column):
+            if column not in self.rows.column_names:
+                raise ValueError(
+                    f"The data set has no column {column!r}, only {', '.join(self.rows.column_names)}; name the right "
+                    "one with --image_column or --annotation_column."
+                )
+        self._label_rows = self.rows.select_columns([self.annotation_column])
+        if self.id_map is not None:
+            outside = [value for value in self.id_map.values() if not 0 <= value < len(self.class_names)]
+            if outside:
+                raise ValueError(
+                    f"The id map leads to the class {outside[0]}, outside the {len(self.class_names)} class names."
+                )
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Returns the RGB picture, turned upright, and its class ids as int64 (H, W) with `IGNORED_LABEL`."""
+        row = self.rows[int(index)]
+        picture = picture_to_rgb(open_picture(row[self.image_column]))
+        labels = self._to_class_ids(row[self.annotation_column], index)
+        if labels.shape != picture.size[::-1]:
+            raise ValueError(
+                f"Row {index} has a picture of {picture.width} x {picture.height} pixels but a label map of "
+                f"{labels.shape[1]} x {labels.shape[0]}; both must agree."
+            )
+        return picture, labels
+
+    def label_map(self, index: int) -> np.ndarray:
+        """Returns only the class ids of a row, int64 (H, W), without decoding its picture.
+
+        Raises:
+            ValueError: the map holds an id that is neither a class nor ignored.
+        """
+        return self._to_class_ids(self._label_rows[int(index)][self.annotation_column], index)
+
+    def _to_class_ids(self, label_map: Any, index: int) -> np.ndarray:
+        try:
+            raw = label_map_to_array(label_map)
+        except ValueError as error:
+            raise ValueError(f"The label map of row {index} cannot be read. {error}") from error
+        present = np.unique(raw)
+        if self.id_map is None:
+            table = {int(label): int(label) for label in present}
+        else:
+            table = {int(label): self.id_map.get(int(label), IGNORED_LABEL) for label in present}
+        table |= dict.fromkeys(self.ignored_ids, IGNORED_LABEL)
+        for label in present:
+            class_id = table[int(label)]
+            if class_id != IGNORED_LABEL and not 0 <= class_id < len(self.class_names):
+                raise ValueError(
+                    f"The label map of row {index} holds the id {label}, but there are {len(self.class_names)} class "
+                    f"names (ids 0 to {len(self.class_names) - 1}); give all names, or list the id in --ignored_ids."
+                )
+        # `present` is sorted, so each pixel's place in it finds its class in one pass over the map
+        classes = np.array([table[int(label)] for label in present], dtype=np.int64)
+        return classes[np.searchsorted(present, raw)]
+
+    def check_label_maps(self, num_checked: int | None = None) -> int:
+        """Reads label maps, spread evenly over the split, to find ids outside the class list before training starts.
+
+        Args:
+            num_checked: how many maps to read at most; None reads all.
+
+        Returns:
+            The number of maps that were read.
+
+        Raises:
+            ValueError: a map holds an id that is neither a class nor ignored.
+        """
+        num_checked = len(self) if num_checked is None else min(num_checked, len(self))
+        indices = spread_evenly(num_checked, len(self))
+        for index in indices:
+            self.label_map(index)
+        return len(indices)
+
+
+def spread_evenly(num_chosen: int, num_rows: int) -> list[int]:
+    """Returns the numbers of up to `num_chosen` rows of `num_rows`, in order and spread evenly from first to last."""
+    places = np.linspace(0, num_rows - 1, max(0, min(num_chosen, num_rows)))
+    return sorted({int(place) for place in places.round()})
+
+
+def load_split(path: str, split: str, revision: str | None = None, subset: str | None = None) -> Any:
+    """Loads one split of a data set.
+
+    Args:
+        path: Hub id, local folder in the Hub's layout, or a folder written by `save_to_disk`.
+        split: name of the split.
+        revision: commit, tag or branch of a Hub data set.
+        subset: configuration name of the data set, if it has several.
+
+    Returns:
+        A `datasets.Dataset`.
+
+    Raises:
+        ValueError: there is no such data set or split.
+    """
+    folder = Path(path)
+    if (folder / "dataset_dict.json").is_file() or (folder / "dataset_info.json").is_file():
+        loaded = datasets.load_from_disk(path)
+        if isinstance(loaded, datasets.Dataset):
+            return loaded
+        if split not in loaded:
+            raise ValueError(f"The data set {path} has no split {split!r}, only {', '.join(loaded)}.")
+        return loaded[split]
+    try:
+        return datasets.load_dataset(path, subset, split=split, revision=revision)
+    except (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise ValueError(f"There is no data set {path!r}, neither as a folder nor (reachable) on the Hub.") from error
+
+
+def load_class_names(dataset: str, class_names_file: str | None = None) -> list[str]:
+    """Reads the class names of a data set: a text file with one name a line, in id order.
+
+    Args:
+        dataset: Hub id or folder of the data set; a local folder may hold `class_names.txt`.
+        class_names_file: the file, if it lies elsewhere.
+
+    Returns:
+        The names. Of a line with several synonyms (separated by commas), all are kept in the name.
+
+    Raises:
+        ValueError: no file, an empty file or line, or a name twice.
+    """
+    path = Path(class_names_file) if class_names_file else Path(dataset) / CLASS_NAMES_FILE
+    if not path.is_file():
+        raise ValueError(
+            f"There are no class names at {path}; pass --class_names FILE, a text file of one name a line in id order."
+        )
+    names = [line.strip() for line in path.read_text(encoding="utf-8").rstrip().splitlines()]
+    if not names or "" in names:
+        raise ValueError(f"The class names in {path} have an empty line (line {names.index('') + 1 if names else 1}).")
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"The class names in {path} hold {twice!r} twice; every class needs a name of its own.")
+    return names
+
+
+def load_id_map(path: str | None) -> dict[int, int] | None:
+    """Reads a JSON object of raw ids to class ids, such as {"7": 0, "11": 1}; None without a path."""
+    if path is None:
+        return None
+    mapping = json.loads(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(mapping, dict) or not all(isinstance(value, int) for value in mapping.values()):
+        raise ValueError(f"The id map in {path} must be a JSON object that leads from raw ids to class ids.")
+    return {int(raw): class_id for raw, class_id in mapping.items()}
+
+
+def load_segmentation_splits(arguments: DatasetArguments, names: Sequence[str]) -> dict[str, SegmentationSplit]:
+    """Loads some splits of the data set that the arguments describe.
+
+    Raises:
+        ValueError: the data set, a split, a column, the class names or the id map do not exist or do not fit.
+    """
+    if arguments.dataset is None:
+        raise ValueError("--dataset is missing: a Hub id or a folder in the Hub's layout.")
+    class_names = load_class_names(arguments.dataset, arguments.class_names)
+    id_map = load_id_map(arguments.id_map)
+    return {
+        name: SegmentationSplit(
+            rows=load_split(arguments.dataset, name, arguments.dataset_revision, arguments.dataset_subset),
+            class_names=class_names,
+            image_column=arguments.image_column,
+            annotation_column=arguments.annotation_column,
+            ignored_ids=tuple(arguments.ignored_ids),
+            id_map=id_map,
+        )
+        for name in names
+    }
+
+
+class VocabularySampler:
+    """Chooses for each training picture the classes that it is asked for: its own, and sampled others.
+
+    With thousands of classes a picture cannot be compared with all of them in every step. Half of the other classes
+    share a word with one of the picture's own ("red car" with "red house" and "blue car"), because telling these apart
+    is what is hard to learn; the rest is drawn from the whole list.
+
+    Args:
+        class_names: all names.
+        num_sampled_classes: how many classes every picture gets. At most three quarters of them are its own: of more, a
+            random choice is kept, and the pixels of the others belong to none of the classes, which is just what the
+            loss is told of them.
+        held_out: names that training must never see, not even as a class that a picture does not hold.
+
+    Raises:
+        ValueError: the number does not lie between 1 and the number of names that are left, or a held-out name is
+            unknown.
+    """
+
+    def __init__(self, class_names: Sequence[str], num_sampled_classes: int, held_out: Sequence[str] = ()) -> None:
+        unknown = sorted(set(held_out) - set(class_names))
+        if unknown:
+            raise ValueError(f"The held-out name {unknown[0]!r} is not one of the class names.")
+        num_usable = len(class_names) - len(set(held_out))
+        if not 1 <= num_sampled_classes <= num_usable:
+            raise ValueError(
+                f"--num_sampled_classes is {num_sampled_classes}, but must lie between 1 and the {num_usable} class "
+                "names that training may see."
+            )
+        self.held_out = np.array(
+            [index for index, name in enumerate(class_names) if name in set(held_out)], dtype=np.int64
+        )
+        self.max_own_classes = max(3 * num_sampled_classes // 4, 1)
+        self.num_classes = len(class_names)
+        self.num_sampled_classes = num_sampled_classes
+        words_of = [set(re.findall(r"\w{3,}", name.lower())) for name in class_names]
+        classes_with: dict[str, list[int]] = {}
+        for class_id, words in enumerate(words_of):
+            for word in words:
+                classes_with.setdefault(word, []).append(class_id)
+        self.related_classes = [
+            np.array(sorted({other for word in words for other in classes_with[word]} - {class_id}), dtype=np.int64)
+            for class_id, words in enumerate(words_of)
+        ]
+
+    def __call__(self, present: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Returns `num_sampled_classes` different class ids in random order, among them the `present` ones."""
+        chosen = generator.permutation(present)[: self.max_own_classes]
+        num_free = self.num_sampled_classes - len(chosen)
+        if num_free:
+            related = [self.related_classes[class_id] for class_id in present]
+            hard = np.setdiff1d(np.concatenate(related) if related else [], present).astype(np.int64)
+            hard = np.setdiff1d(hard, self.held_out)
+            hard = generator.permutation(hard)[: num_free // 2]
+            chosen = np.concatenate([chosen, hard])
+            others = np.setdiff1d(np.arange(self.num_classes), np.concatenate([chosen, present, self.held_out]))
+            others = generator.permutation(others)[: self.num_sampled_classes - len(chosen)]
+            chosen = np.concatenate([chosen, others])
+        return generator.permutation(chosen).astype(np.int64)
+
+
+class TrainingSamples(Dataset):
+    """Endless, reproducible stream of augmented training samples, addressed by a number counted from the run's start.
+
+    Sample `g` is a function of `g` and the seed alone: epoch `g // len(split)` is a permutation of the split, and all
+    that is random in the sample is drawn from a generator seeded with `g`. So a run that resumes, another number of
+    processes and another number of workers all see the same samples.
+
+    Args:
+        split: where pictures and labels come from.
+        augmentation: what may happen to a picture.
+        seed: the run's seed.
+        image_mean: mean a channel of the model's pictures, in 0..1.
+        image_std: standard deviation a channel.
+        vocabulary: chooses each picture's classes; None trains every picture on all class names.
+        label_stride: keeps every so-many-th label along both axes; the loss is then computed on fewer pixels.
+        ignore_index: label that the model reads as "not annotated".
+
+    Each item is a dictionary of `pixel_values` (3, H, W), `labels` (H, W) long, indices into the picture's classes, and
+    `class_indices` (T,) long, the ids of these classes (only with a `vocabulary`).
+
+    Raises:
+        ValueError: the split is empty, or `ignore_index` is the index of a class.
+    """
+
+    def __init__(
+        self,
+        split: SegmentationSplit,
+        augmentation: AugmentationConfig,
+        *,
+        seed: int,
+        image_mean: Sequence[float],
+        image_std: Sequence[float],
+        vocabulary: VocabularySampler | None = None,
+        label_stride: int = 1,
+        ignore_index: int = 255,
+    ) -> None:
+        if not len(split):
+            raise ValueError("The training split is empty.")
+        num_indices = vocabulary.num_sampled_classes if vocabulary else len(split.class_names)
+        if 0 <= ignore_index < num_indices:
+            raise ValueError(
+                f"With {num_indices} classes a picture, the label {ignore_index} cannot mean 'ignored' at once; set "
+                "`semantic_loss_ignore_index` in the model's config to -100, or pass --num_sampled_classes."
+            )
+        self.split = split
+        self.augmentation = augmentation
+        self.seed = seed
+        self.mean = np.asarray(image_mean, dtype=np.float32)
+        self.std = np.asarray(image_std, dtype=np.float32)
+        self.vocabulary = vocabulary
+        self.label_stride = label_stride
+        self.ignore_index = ignore_index
+        self._epoch = -1
+        self._order = np.empty(0, dtype=np.int64)
+
+    def picture_index(self, sample: int) -> int:
+        """Returns which picture of the split a sample shows."""
+        epoch, place = divmod(sample, len(self.split))
+        if epoch != self._epoch:
+            self._order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.split))
+            self._epoch = epoch
+        return int(self._order[place])
+
+    def __getitem__(self, sample: int) -> dict[str, torch.Tensor]:
+        generator = np.random.default_rng([self.seed, 1, sample])
+        pixels, labels = augment(*self.split[self.picture_index(sample)], self.augmentation, generator)
+        pixel_values = (pixels.astype(np.float32) / 255 - self.mean) / self.std
+        item = {"pixel_values": torch.from_numpy(np.ascontiguousarray(pixel_values.transpose(2, 0, 1)))}
+        middle = (self.label_stride - 1) // 2
+        labels = np.ascontiguousarray(labels[middle :: self.label_stride, middle :: self.label_stride])
+        if self.vocabulary is None:
+            labels = np.where(labels == IGNORED_LABEL, self.ignore_index, labels)
+        else:
+            classes = self.vocabulary(np.setdiff1d(labels, [IGNORED_LABEL]), generator)
+            # one place more than there are classes: IGNORED_LABEL is -1 and so reads the last place
+            index_of = np.full(len(self.split.class_names) + 1, self.ignore_index, dtype=np.int64)
+            index_of[classes] = np.arange(len(classes))
+            labels = index_of[labels]
+            item["class_indices"] = torch.from_numpy(classes)
+        item["labels"] = torch.from_numpy(labels)
+        return item
+
+
+class ShardedBatches(Sampler):
+    """Sample numbers of each batch of one process, so that all processes together see the global batches in order.
+
+    Optimiser step `s` trains on the samples `s * batch_size` to `(s + 1) * batch_size - 1`. They are cut into
+    `gradient_accumulation_steps` parts, and each of these into one part a process.
+
+    Args:
+        batch_size: pictures an optimiser step, over all processes and accumulation steps.
+        first_step: the optimiser step to begin with.
+        last_step: the step to end before.
+        gradient_accumulation_steps: batches an optimiser step.
+        process_index: number of this process.
+        num_processes: how many there are.
+
+    Raises:
+        ValueError: the batch cannot be cut into equal parts.
+    """
+
+    def __init__(
+        self,
+        batch_size: int,
+        first_step: int,
+        last_step: int,
+        *,
+        gradient_accumulation_steps: int = 1,
+        process_index: int = 0,
+        num_processes: int = 1,
+    ) -> None:
+        if batch_size < 1 or batch_size % (gradient_accumulation_steps * num_processes):
+            raise ValueError(
+                f"--batch_size {batch_size} is the number of pictures an optimiser step over all processes; it must be "
+                f"a multiple of processes x accumulation steps = {num_processes} x {gradient_accumulation_steps}."
+            )
+        self.batch_size = batch_size
+        self.steps = range(first_step, last_step)
+        self.num_parts = gradient_accumulation_steps
+        self.process_index = process_index
+        self.part_size = batch_size // (gradient_accumulation_steps * num_processes)
+        self.num_processes = num_processes
+
+    def __len__(self) -> int:
+        return len(self.steps) * self.num_parts
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in self.steps:
+            for part in range(self.num_parts):
+                first = step * self.batch_size + (part * self.num_processes + self.process_index) * self.part_size
+                yield list(range(first, first + self.part_size))
+
+
+class SegmentationCollator:
+    """Stacks training samples into the model's inputs and adds the prompts of the names that the batch needs.
+
+    Args:
+        encoded_prompts: `input_ids` and `attention_mask` of all class names, (N, L) or, with P templates, (N, P, L).
+
+    A call returns `pixel_values` (B, 3, H, W) first, `labels` (B, H, W), `input_ids` and `attention_mask` of the names
+    in use, cut to the longest of them, and, for samples with classes of their own, `class_indices` (B, T), which are
+    rows of these `input_ids`.
+    """
+
+    def __init__(self, encoded_prompts: dict[str, torch.Tensor]) -> None:
+        self.input_ids = encoded_prompts["input_ids"]
+        self.attention_mask = encoded_prompts["attention_mask"]
+
+    def __call__(self, samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        """Makes a batch of samples; see the class."""
+        batch = {name: torch.stack([sample[name] for sample in samples]) for name in ("pixel_values", "labels")}
+        if "class_indices" in samples[0]:
+            rows, class_indices = torch.unique(
+                torch.stack([sample["class_indices"] for sample in samples]), return_inverse=True
+            )
+            batch |= prompts_of_classes(self.input_ids, self.attention_mask, rows)
+            batch["class_indices"] = class_indices
+        else:
+            batch |= {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+        return batch
+
+
+def prompts_of_classes(
+    input_ids: torch.Tensor, attention_mask: torch.Tensor, rows: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Selects the prompts of some class names and cuts off the padding that all of them share."""
+    mask = attention_mask[rows]
+    length = int(mask.sum(-1).max())
+    return {"input_ids": input_ids[rows][..., :length], "attention_mask": mask[..., :length]}
