@@ -21,7 +21,7 @@ class Sizes:
 class Place:
     """Where it goes."""
 
-    folder: str | None = field(default=None, metadata={"help": "100 % of it"})
+    folder: str | None = field(default=None, metadata={"help": "a folder"})
 
 
 def parse(text: str, tmp_path: Path, *words: str) -> tuple[Sizes, Place]:
@@ -70,6 +70,8 @@ def test_bad_values_end_in_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_help_names_every_argument(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse_arguments((Sizes, Place), ["--help"])
+        parse_arguments((Sizes, Place), ["--help"], description="Sorts things.\n\n    python sort.py")
     printed = capsys.readouterr().out
+    assert "Sorts things." in printed
+    assert "python sort.py" not in printed
     assert all(f"--{name}" in printed for name in ("rate", "count", "folder", "config"))

@@ -117,15 +117,3 @@ def test_two_processes_count_every_picture_once(evaluate: ModuleType, inputs: Pa
     assert two["num_processes"] == 2
     assert two["confusion_matrix_sha256"] == one["confusion_matrix_sha256"]
     assert two["result"] == json.loads(json.dumps(one["result"]))
-
-
-def test_a_bad_model_ends_in_exit_code_2(inputs: Path) -> None:
-    finished = subprocess.run(
-        [sys.executable, str(SCRIPT), "--dataset", str(inputs / "dataset")],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parent.parent / "src")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert finished.returncode == 2
-    assert finished.stderr.strip().splitlines()[-1].startswith("error: --model is missing")

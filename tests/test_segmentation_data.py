@@ -207,6 +207,15 @@ def test_samples_are_a_function_of_seed_and_number() -> None:
     assert len({tuple(epoch) for epoch in epochs}) > 1
 
 
+def test_a_stride_keeps_fewer_labels_of_the_same_picture() -> None:
+    split = split_of([label_map([[0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 0]])])
+    whole, thinned = samples_of(split)[2], samples_of(split, label_stride=2)[2]
+    assert torch.equal(thinned["labels"], whole["labels"][::2, ::2])
+    assert torch.equal(thinned["pixel_values"], whole["pixel_values"])
+    with pytest.raises(ValueError, match="--label_stride"):
+        samples_of(split, label_stride=0)
+
+
 def test_an_ignore_index_that_is_a_class_is_refused() -> None:
     split = split_of([label_map([[0]])])
     with pytest.raises(ValueError, match="semantic_loss_ignore_index"):

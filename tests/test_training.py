@@ -19,9 +19,9 @@ import yaml
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
 from PIL import Image
-from tiny_models import TINY, TINY_TEXT, TINY_VISION
+from tiny_models import TINY, TINY_TEXT, TINY_VISION, tiny_config
 from tiny_tokenizer import tiny_tokenizer
-from transformers import AutoModelForSemanticSegmentation, AutoProcessor
+from transformers import AutoModelForSemanticSegmentation, AutoProcessor, CLIPConfig, CLIPModel
 
 from fgaseg_hf.clip_dense_features import is_clip_parameter
 
@@ -227,6 +227,25 @@ def test_fine_tuning_goes_on_from_a_checkpoint(inputs: Path, tmp_path: Path) -> 
     changed = {name for name in old if not torch.equal(old[name], new[name])}
     assert changed
     assert not any(is_clip_parameter(name) for name in changed)
+
+
+def test_the_published_mode_starts_from_clip_and_trains_query_and_value(inputs: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load((inputs / "config.yaml").read_text())
+    fields = config.pop("model_config")
+    tiny = tiny_config()
+    towers = {"text_config": tiny.text_config.to_dict(), "vision_config": tiny.vision_config.to_dict()}
+    CLIPModel(CLIPConfig(**towers, projection_dim=tiny.projection_dim)).save_pretrained(tmp_path / "clip")
+    kept = {name: value for name, value in fields.items() if name not in ("text_config", "vision_config")}
+    config["model_config"] = {**kept, "trainable_clip": "query_value"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    arguments = ["--config", str(tmp_path / "config.yaml"), "--clip", str(tmp_path / "clip"), "--max_steps", "2"]
+    train.main([*arguments, "--output_dir", str(tmp_path / "run")])
+    old = CLIPModel.from_pretrained(tmp_path / "clip").state_dict()
+    new = {name.removeprefix("fgaseg."): value for name, value in load(tmp_path / "run").state_dict().items()}
+    changed = {name for name in old if not torch.equal(old[name], new[name])}
+    assert any("text_model" in name for name in changed)
+    assert any("vision_model" in name for name in changed)
+    assert all("q_proj" in name or "v_proj" in name for name in changed)
 
 
 def test_tensorboard_gets_the_same_numbers(inputs: Path, tmp_path: Path) -> None:

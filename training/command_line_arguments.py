@@ -20,7 +20,7 @@ def parse_arguments(
     Args:
         dataclass_types: dataclasses whose fields have `metadata={"help": ...}`.
         arguments: the command line's words; None takes those of the process.
-        description: one paragraph for `--help`.
+        description: for `--help`, which shows its first paragraph.
 
     Returns:
         A tuple of one object a dataclass.
@@ -29,7 +29,9 @@ def parse_arguments(
         ValueError: the YAML file does not exist, is no mapping, or names an argument that does not exist.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = HfArgumentParser(list(dataclass_types), description=description, allow_abbrev=False)
+    parser = HfArgumentParser(
+        list(dataclass_types), description=(description or "").split("\n\n")[0], allow_abbrev=False
+    )
     parser.add_argument("--config", help="YAML file of any arguments named here; the command line wins over it")
     config_file = _value_of_option(words, "--config")
     if config_file is not None:

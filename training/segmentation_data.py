@@ -342,6 +342,8 @@ class TrainingSamples(Dataset):
     ) -> None:
         if not len(split):
             raise ValueError("The training split is empty.")
+        if label_stride < 1:
+            raise ValueError(f"--label_stride is {label_stride}, but must be at least 1.")
         num_indices = vocabulary.num_sampled_classes if vocabulary else len(split.class_names)
         if 0 <= ignore_index < num_indices:
             raise ValueError(

@@ -1,0 +1,81 @@
+"""The decoder's parts beside their form on concatenated inputs."""
+
+import torch
+from tiny_models import tiny_config
+
+from fgaseg_hf.category_decoder import (
+    FGASegCategoryDecoder,
+    FGASegCostEmbedding,
+    FGASegFusion,
+    FGASegGuidedConvolutions,
+    FGASegUpsamplingStage,
+)
+from fgaseg_hf.cost_aggregation import costs_to_maps, maps_to_costs
+
+
+def test_guidance_convolved_once_equals_guidance_beside_every_class():
+    torch.manual_seed(0)
+    module = FGASegGuidedConvolutions(in_dim=6, guidance_dim=4, out_dim=16)
+    maps, guidance = torch.randn(2 * 3, 6, 5, 7), torch.randn(2, 4, 5, 7)
+    weight = torch.cat((module.convolution_1.weight, module.guidance_convolution.weight), dim=1)
+    beside = torch.cat((maps, guidance.repeat_interleave(3, dim=0)), dim=1)
+    with torch.no_grad():
+        expected = module.norm_1(torch.nn.functional.conv2d(beside, weight, padding=1)).relu()
+        expected = module.norm_2(module.convolution_2(expected)).relu()
+        torch.testing.assert_close(module(maps, guidance), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_stage_doubles_the_grid_class_by_class():
+    torch.manual_seed(0)
+    stage = FGASegUpsamplingStage(in_dim=32, guidance_dim=8, out_dim=16)
+    costs, guidance = torch.randn(2, 3, 4, 5, 32), torch.randn(2, 8, 8, 10)
+    with torch.no_grad():
+        raised = stage(costs, guidance)
+        alone = stage(costs[1:, 2:], guidance[1:])
+    assert raised.shape == (2, 3, 8, 10, 16)
+    torch.testing.assert_close(raised[1:, 2:], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_fusion_modes():
+    torch.manual_seed(0)
+    first, second = torch.randn(1, 2, 3, 3, 8), torch.randn(1, 2, 3, 3, 8)
+    assert torch.equal(FGASegFusion(8, 8, 8, "add")(first, second), first + second)
+    fusion = FGASegFusion(8, 8, 8, "cat")
+    expected = fusion.linear(torch.cat((first, second), dim=-1))
+    assert torch.equal(fusion(first, second), expected) and not torch.allclose(expected, first + second)
+
+
+def test_an_embedding_sees_seven_patches_around():
+    module = FGASegCostEmbedding(tiny_config())
+    masks = torch.zeros(1, 1, 11, 11)
+    changed = masks.clone()
+    changed[0, 0, 5, 5] = 1
+    with torch.no_grad():
+        reached = (module(changed) - module(masks)).abs().amax(dim=-1)[0, 0] > 0
+    rows, columns = torch.nonzero(reached, as_tuple=True)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (2, 8, 2, 8)
+
+
+def test_costs_and_maps_are_views_of_each_other():
+    costs = torch.randn(2, 3, 4, 5, 6)
+    maps = costs_to_maps(costs)
+    assert maps.shape == (6, 6, 4, 5) and maps.data_ptr() == costs.data_ptr()
+    assert maps.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(maps_to_costs(maps, 2), costs)
+
+
+def test_only_kept_classes_are_decoded():
+    """Classes that TopK drops must not be able to change the kept ones' logits."""
+    torch.manual_seed(0)
+    decoder = FGASegCategoryDecoder(tiny_config(num_kept_classes=2)).eval()
+    masks, text = torch.randn(1, 4, 3, 3), torch.randn(1, 4, 16)
+    rest = (torch.randn(1, 16, 3, 3), (torch.randn(1, 12, 6, 6), torch.randn(1, 8, 12, 12)))
+    with torch.no_grad():
+        first = decoder(masks, masks, text, *rest)
+        kept = first.kept_classes[0]
+        dropped = [index for index in range(4) if index not in kept.tolist()]
+        changed = text.clone()
+        changed[:, dropped] = torch.randn(1, 2, 16)
+        second = decoder(masks, masks, changed, *rest)
+    assert torch.equal(second.kept_classes, first.kept_classes)
+    assert torch.equal(second.logits[:, kept], first.logits[:, kept])
