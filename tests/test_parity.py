@@ -28,8 +28,9 @@ STD = torch.tensor([68.5005327, 66.6321579, 70.3231630])[:, None, None]
 
 
 def released_weights(variant: str) -> tuple[dict[str, torch.Tensor], dict]:
-    with safe_open(FOLDER / f"{variant}.weights.safetensors", "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict), json.loads(file.metadata()["config"])
+    path = FOLDER / f"{variant}.weights.safetensors"
+    with safe_open(path, "pt") as file:
+        return load_file(path), json.loads(file.metadata()["config"])
 
 
 def load_variant(variant: str, **fields) -> FGASegForSemanticSegmentation:
