@@ -99,8 +99,9 @@ def test_saved_and_loaded_gives_equal_logits(fields, tmp_path):
 
 LOAD_IN_FRESH_PROCESS = """
 import sys, torch, fgaseg_hf
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForSemanticSegmentation, AutoProcessor,
-AutoTokenizer folder = sys.argv[1]
+from transformers import AutoConfig, AutoImageProcessor, AutoModel
+from transformers import AutoModelForSemanticSegmentation, AutoProcessor, AutoTokenizer
+folder = sys.argv[1]
 assert type(AutoConfig.from_pretrained(folder)) is fgaseg_hf.FGASegConfig
 assert isinstance(AutoImageProcessor.from_pretrained(folder), fgaseg_hf.FGASegImageProcessorPil)
 assert type(AutoProcessor.from_pretrained(folder)) is fgaseg_hf.FGASegProcessor
