@@ -19,6 +19,9 @@ import torch
 sys.path.append(str(Path(__file__).parent.parent / "training"))
 
 
+pytest_plugins = ["transformers_test_report"]
+
+
 @pytest.fixture(autouse=True)
 def fixed_seeds() -> None:
     """Start every test from the same random state, so that chance does not change its outcome."""

@@ -12,6 +12,8 @@ from transformers import (
     AutoTokenizer,
     CLIPTokenizer,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_fgaseg import FGASegConfig
 from .image_processing_fgaseg import FGASegImageProcessor, FGASegImageProcessorPil
@@ -22,8 +24,10 @@ from .modeling_fgaseg import (
     FGASegOutput,
     FGASegPreTrainedModel,
 )
+from .pipeline_fgaseg import ZeroShotImageSegmentationPipeline
 from .processing_fgaseg import FGASegProcessor
 from .sliding_window import predict_with_sliding_window
+from .vocabulary import FGASegVocabulary
 
 AutoConfig.register("fgaseg", FGASegConfig)
 AutoModel.register(FGASegConfig, FGASegModel)
@@ -34,6 +38,21 @@ AutoImageProcessor.register(
 )
 AutoProcessor.register(FGASegConfig, FGASegProcessor)
 AutoTokenizer.register(FGASegConfig, CLIPTokenizer)
+# What `save_pretrained` writes loads on machines without this package, from the code that is saved beside the weights.
+FGASegConfig.register_for_auto_class()
+FGASegModel.register_for_auto_class("AutoModel")
+FGASegForSemanticSegmentation.register_for_auto_class("AutoModelForSemanticSegmentation")
+FGASegImageProcessor.register_for_auto_class()
+FGASegImageProcessorPil.register_for_auto_class()
+FGASegProcessor.register_for_auto_class()
+# Where the stock pipeline "image-segmentation" looks up which models it takes.
+MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES.setdefault("fgaseg", FGASegForSemanticSegmentation.__name__)
+PIPELINE_REGISTRY.register_pipeline(
+    "zero-shot-image-segmentation",
+    pipeline_class=ZeroShotImageSegmentationPipeline,
+    pt_model=AutoModelForSemanticSegmentation,
+    type="multimodal",
+)
 
 __version__ = "0.1.0"
 
@@ -53,6 +72,8 @@ __all__ = [
     "FGASegOutput",
     "FGASegPreTrainedModel",
     "FGASegProcessor",
+    "FGASegVocabulary",
+    "ZeroShotImageSegmentationPipeline",
     "builtin_model_folder",
     "predict_with_sliding_window",
 ]

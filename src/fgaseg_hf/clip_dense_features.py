@@ -28,9 +28,7 @@ class FGASegDenseAttention(CLIPAttention):
 
 
 class FGASegDenseEncoderLayer(CLIPEncoderLayer):
-    """The last block of the image tower: values only, on the residual of the class token (FGAseg's and CAT-Seg's "
-    "code).
-    """
+    """The last block of the image tower: values only, on the class token's residual (as in the released code)."""
 
     def __init__(self, config: CLIPVisionConfig) -> None:
         super().__init__(config)

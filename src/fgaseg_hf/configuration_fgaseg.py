@@ -103,6 +103,9 @@ class FGASegConfig(PreTrainedConfig):
             The label of ignored pixels.
         initializer_factor (`float`, defaults to 1.0):
             Scale of CLIP's own initialisation.
+        vocabulary_key (`str`, *optional*):
+            Key of the vocabulary that is saved beside the checkpoint; `model.set_vocabulary` sets it. `None`: there is
+            none, or it shall not be loaded.
 
     Raises:
         ValueError: If a field is out of range; the message names the field and the mend.
@@ -184,6 +187,8 @@ class FGASegConfig(PreTrainedConfig):
     semantic_loss_ignore_index: int = 255
     # Initialisation
     initializer_factor: float | int = 1.0
+    # Vocabulary
+    vocabulary_key: str | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)

@@ -258,9 +258,7 @@ class FGASegAggregationLayer(GradientCheckpointingLayer):
 
 
 def costs_to_maps(cost_embeddings: torch.Tensor) -> torch.Tensor:
-    """Views (batch, classes, height, width, channels) as channels-last pictures (batch * classes, channels, height, "
-    "width).
-    """
+    """Views (batch, classes, height, width, channels) as pictures (batch * classes, channels, height, width)."""
     return cost_embeddings.flatten(0, 1).permute(0, 3, 1, 2)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -11,7 +12,7 @@ from transformers import CLIPConfig
 from transformers import initialization as init
 from transformers.modeling_utils import PreTrainedModel
 from transformers.processing_utils import Unpack
-from transformers.utils import ModelOutput, TransformersKwargs
+from transformers.utils import ModelOutput, TransformersKwargs, logging
 from transformers.utils.generic import can_return_tuple
 
 from .category_decoder import FGASegCategoryDecoder
@@ -28,6 +29,9 @@ from .cost_aggregation import FGASegClassAggregation
 from .losses import alignment_loss, check_labels, segmentation_loss
 from .pixel_text_alignment import FGASegAlignmentHead, FGASegP2Tformer
 from .sliding_window import predict_with_sliding_window
+from .vocabulary import FGASegVocabulary, FGASegVocabularyHead, is_vocabulary_file
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -149,6 +153,18 @@ class FGASegPreTrainedModel(PreTrainedModel):
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.freeze_parameters()
         return loaded
+
+    def save_pretrained(self, save_directory: str | PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """As in Transformers, with the code that loads it where this package is not installed."""
+        if self.is_remote_code():
+            # Transformers would name the saved class alone; each of them loads from any of these checkpoints.
+            self.config.auto_map = {
+                **(getattr(self.config, "auto_map", None) or {}),
+                "AutoConfig": "configuration_fgaseg.FGASegConfig",
+                "AutoModel": "modeling_fgaseg.FGASegModel",
+                "AutoModelForSemanticSegmentation": "modeling_fgaseg.FGASegForSemanticSegmentation",
+            }
+        super().save_pretrained(save_directory, *args, **kwargs)
 
     def set_trainable_clip(self, mode: Literal["query_value", "all", "none"]) -> None:
         """Chooses which weights of CLIP train, and keeps the choice in the configuration.
@@ -360,6 +376,7 @@ class FGASegForSemanticSegmentation(FGASegPreTrainedModel):
         self.fgaseg = FGASegModel(config)
         self.decoder = FGASegCategoryDecoder(config)
         self.alignment_head = FGASegAlignmentHead(config) if config.use_alignment_head else None
+        self.vocabulary_head: FGASegVocabularyHead | None = None
         self.post_init()
         self.freeze_parameters()
 
@@ -392,7 +409,7 @@ class FGASegForSemanticSegmentation(FGASegPreTrainedModel):
             else {
                 name: value
                 for name, value in config.to_dict().items()
-                if name not in ("guidance_layers", "transformers_version")
+                if name not in ("guidance_layers", "transformers_version", "vocabulary_key")
             }
         )
         fields |= {
@@ -407,6 +424,67 @@ class FGASegForSemanticSegmentation(FGASegPreTrainedModel):
         if missing:
             raise ValueError(f"{clip} lacks weights of CLIP, {missing[0]} first; give a whole CLIP checkpoint.")
         return model
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As in Transformers; the vocabulary that was saved with the model is set again.
+
+        Raises:
+            ValueError: If the vocabulary is not whole, or of another text tower; `vocabulary_key=None` leaves it out.
+        """
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        source = args[0] if args else kwargs.get("pretrained_model_name_or_path")
+        if source is not None and model.config.vocabulary_key is not None:
+            model.set_vocabulary(FGASegVocabulary.load_with_checkpoint(source, model.config.vocabulary_key, kwargs))
+        return loaded
+
+    def save_pretrained(
+        self, save_directory: str | PathLike[str], is_main_process: bool = True, *args: Any, **kwargs: Any
+    ) -> None:
+        """As in Transformers; the vocabulary, if one is set, is saved too."""
+        vocabulary = self.vocabulary
+        if vocabulary is not None and not vocabulary.fits(self):
+            logger.warning("The text tower has changed since the vocabulary was encoded: saving without vocabulary.")
+            vocabulary = None
+        key_in_memory = self.config.vocabulary_key
+        self.config.vocabulary_key = None if vocabulary is None else vocabulary.key
+        try:
+            if vocabulary is not None and is_main_process:
+                vocabulary.save(save_directory)
+            super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
+        finally:
+            self.config.vocabulary_key = key_in_memory
+
+    def _get_files_timestamps(self, working_dir: str | PathLike[str]) -> dict[str, float]:
+        # Transformers asks for this after the vocabulary was written, and uploads only what changes from then on.
+        timestamps = super()._get_files_timestamps(working_dir)
+        return {name: time for name, time in timestamps.items() if not is_vocabulary_file(Path(name).name)}
+
+    @property
+    def vocabulary(self) -> FGASegVocabulary | None:
+        """The vocabulary that the model answers with if no words are given."""
+        return None if self.vocabulary_head is None else self.vocabulary_head.vocabulary
+
+    def set_vocabulary(self, vocabulary: FGASegVocabulary | None) -> None:
+        """Chooses what the model answers with if no words are given; it is saved with the model.
+
+        `config.id2label` follows. What is called with words of its own is answered as before.
+
+        Args:
+            vocabulary: An encoded vocabulary; `None` leaves the model without one.
+
+        Raises:
+            ValueError: If the vocabulary is not encoded, or was encoded by another text tower.
+        """
+        if vocabulary is None:
+            self.vocabulary_head, self.config.vocabulary_key = None, None
+            return
+        vocabulary.check_fit(self)
+        self.vocabulary_head = FGASegVocabularyHead(vocabulary).to(self.device)
+        self.config.vocabulary_key = vocabulary.key
+        self.config.id2label = dict(enumerate(vocabulary.labels))
+        self.config.label2id = {label: index for index, label in enumerate(vocabulary.labels)}
 
     def get_input_embeddings(self) -> nn.Module:
         """The text tower's token table."""
@@ -434,7 +512,8 @@ class FGASegForSemanticSegmentation(FGASegPreTrainedModel):
         r"""
         Args:
             pixel_values: (batch, 3, image_height, image_width), multiples of the patch size.
-            input_ids: Class prompts (names, length) or (names, templates, length), shared by the batch.
+            input_ids: Class prompts (names, length) or (names, templates, length), shared by the batch. Without these
+                and `text_embeddings`, the vocabulary that was set answers, by logits alone.
             attention_mask: In the shape of `input_ids`.
             text_embeddings: Instead of `input_ids`: (names, dim), or (batch, classes, dim) of each
                 picture's own classes.
@@ -446,6 +525,9 @@ class FGASegForSemanticSegmentation(FGASegPreTrainedModel):
         Raises:
             ValueError: If a needed input is missing, shapes do not fit, or a label is no class.
         """
+        if self.vocabulary_head is not None and input_ids is None and text_embeddings is None:
+            return self._segment_with_vocabulary(self.vocabulary_head, pixel_values, class_indices, labels, **kwargs)
+
         # steps 1 to 4: dense features, words, alignment, pseudo-masks
         features = self.fgaseg(
             pixel_values, input_ids, attention_mask, text_embeddings, class_indices, return_dict=True, **kwargs
@@ -474,6 +556,25 @@ class FGASegForSemanticSegmentation(FGASegPreTrainedModel):
             self._add_losses(output, decoded.logits, labels)
         return output
 
+    def _segment_with_vocabulary(
+        self,
+        vocabulary_head: FGASegVocabularyHead,
+        pixel_values: torch.Tensor | None,
+        class_indices: torch.Tensor | None,
+        labels: torch.Tensor | None,
+        **kwargs: Any,
+    ) -> FGASegOutput:
+        if class_indices is not None or labels is not None:
+            raise ValueError(
+                "`class_indices` and `labels` are places among class names that are given with them, and a vocabulary "
+                "that was set is for prediction; give `input_ids` or `text_embeddings` too."
+            )
+        output = self(pixel_values, text_embeddings=vocabulary_head.text_embeddings, return_dict=True, **kwargs)
+        # What else there is has one row a phrase, not a label.
+        return FGASegOutput(
+            logits=vocabulary_head(output.logits), hidden_states=output.hidden_states, attentions=output.attentions
+        )
+
     def _add_losses(self, output: FGASegOutput, logits: torch.Tensor, labels: torch.Tensor) -> None:
         config = self.config
         output.segmentation_loss = segmentation_loss(logits, labels, config)
@@ -491,7 +592,10 @@ class FGASegForSemanticSegmentation(FGASegPreTrainedModel):
 
     @torch.no_grad()
     def segment_with_sliding_window(
-        self, pixel_values: torch.Tensor | list[torch.Tensor], text_embeddings: torch.Tensor, **kwargs: Any
+        self,
+        pixel_values: torch.Tensor | list[torch.Tensor],
+        text_embeddings: torch.Tensor | None = None,
+        **kwargs: Any,
     ) -> list[torch.Tensor]:
         """Class probabilities by sliding windows and the whole picture, as published; see
         [`predict_with_sliding_window`].
@@ -499,7 +603,7 @@ class FGASegForSemanticSegmentation(FGASegPreTrainedModel):
         Args:
             pixel_values: Normalised pictures, (batch, 3, height, width) or a list of (3, height, width) of different
             sizes.
-            text_embeddings: (classes, dim).
+            text_embeddings: (classes, dim); those of the vocabulary that was set, if not given.
             **kwargs: Settings of [`predict_with_sliding_window`].
 
         Returns:

@@ -1,6 +1,4 @@
-"""Step 3: pixel-text alignment. The P2Tformer moves words towards a picture's patches; the alignment head supervises "
-"it.
-"""
+"""Step 3: pixel-text alignment. The P2Tformer moves words towards a picture's patches; the alignment head checks it."""
 
 import math
 from collections.abc import Callable
@@ -73,9 +71,7 @@ class FGASegP2TformerLayer(nn.Module):
 
 
 class FGASegP2Tformer(nn.Module):
-    """P2Tformer (FGAseg, pixel-text alignment): words attend to patches; in the dual form patches also attend to "
-    "words.
-    """
+    """P2Tformer (FGAseg, pixel-text alignment): words attend to patches; in the dual form patches to words, too."""
 
     def __init__(self, config: FGASegConfig) -> None:
         super().__init__()
@@ -113,9 +109,7 @@ class FGASegP2Tformer(nn.Module):
 
 
 class FGASegAlignmentHead(nn.Module):
-    """Text-pixel alignment (T2P) head: each word becomes a kernel that slides over the upsampled patches. Training "
-    "only.
-    """
+    """Text-pixel alignment (T2P) head, for training: each word becomes a kernel that slides over upsampled patches."""
 
     def __init__(self, config: FGASegConfig) -> None:
         super().__init__()

@@ -163,6 +163,14 @@ class FGASegProcessor(ProcessorMixin):
                     "name."
                 )
 
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> list[str]:
+        """As in Transformers, with the code that loads it where this package is not installed."""
+        try:
+            return super().save_pretrained(*args, **kwargs)
+        finally:
+            # Where the code lies is said by the file: loaded processors have no such attribute, nor shall saved ones.
+            self.__dict__.pop("auto_map", None)
+
     def post_process_semantic_segmentation(self, *args: Any, **kwargs: Any) -> Any:
         """Turns logits into label maps: see the image processor's method of this name, which gets all arguments."""
         return self.image_processor.post_process_semantic_segmentation(*args, **kwargs)

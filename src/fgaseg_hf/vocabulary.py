@@ -1,0 +1,615 @@
+# Copyright 2026 The fgaseg_hf authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Vocabularies: what a model answers with, the words that stand for each answer, and their embeddings."""
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers.utils import cached_file
+
+VOCABULARY_FILE = "vocabulary.json"
+FORMAT_VERSION = 1
+HUB_KWARGS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+# Named after its content, so that a description never stands beside the embeddings of another one.
+EMBEDDINGS_FILE_PATTERN = re.compile(r"vocabulary-[0-9a-f]{16}\.safetensors")
+
+# How many phrases are encoded again to compare text towers of different precision, and how alike they must come out.
+NUM_PROBES = 4
+PROBE_SIMILARITY = 0.99
+
+
+def is_vocabulary_file(name: str) -> bool:
+    """Whether a file of this name holds a vocabulary or its embeddings."""
+    return name == VOCABULARY_FILE or EMBEDDINGS_FILE_PATTERN.fullmatch(name) is not None
+
+
+def normalise_phrase(phrase: str) -> str:
+    """Reduces a phrase to what the tokenizer sees: letter case and the number of blanks make no difference."""
+    return " ".join(phrase.split()).casefold()
+
+
+@torch.no_grad()
+def encode_class_names(model: Any, processor: Any, class_names: Sequence[str], batch_size: int = 256) -> torch.Tensor:
+    """Encodes class names a few at a time, so that the memory needed does not grow with their number.
+
+    Args:
+        model: A `FGASegModel` or `FGASegForSemanticSegmentation`.
+        processor: The checkpoint's `FGASegProcessor`; its templates make the prompts.
+        class_names: What to encode, at least one.
+        batch_size: How many prompts go through the text tower at a time.
+
+    Returns:
+        Embeddings of unit length, (names, dim), on the model's device.
+
+    Raises:
+        ValueError: `batch_size` is below 1, or the processor refuses a name.
+    """
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` is {batch_size}: set it to 1 or more.")
+    names_at_once = max(1, batch_size // len(processor.prompt_templates))
+    text_model = model.base_model.text_model
+    was_training = text_model.training
+    text_model.eval()
+    try:
+        parts = []
+        for start in range(0, len(class_names), names_at_once):
+            names = list(class_names[start : start + names_at_once])
+            prompts = processor(text=names, return_tensors="pt").to(model.device)
+            parts.append(model.get_text_embeddings(prompts["input_ids"], prompts.get("attention_mask")))
+    finally:
+        text_model.train(was_training)
+    return torch.cat(parts)
+
+
+def hash_text_tower(model: Any) -> str | None:
+    """Hashes all weights that text embeddings depend on: names, types, shapes and values.
+
+    Args:
+        model: A `FGASegModel` or `FGASegForSemanticSegmentation`.
+
+    Returns:
+        A SHA-256, or `None` if some of the weights are not in memory (offloaded).
+    """
+    base = model.base_model
+    digest = hashlib.sha256()
+    for module_name in ("text_model", "text_projection"):
+        for name, weights in sorted(getattr(base, module_name).state_dict().items()):
+            if weights.is_meta:
+                return None
+            digest.update(f"{module_name}.{name} {weights.dtype} {tuple(weights.shape)}\n".encode())
+            digest.update(weights.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def hash_tokenizer(tokenizer: Any) -> str:
+    """Hashes what a tokenizer makes token ids with; padding and truncation, which calls change, do not count."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules: Any = tokenizer.get_vocab() if backend is None else json.loads(backend.to_str())
+    if backend is not None:
+        rules = {name: rule for name, rule in rules.items() if name not in ("padding", "truncation")}
+    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class FGASegTextEncoding:
+    """Phrases with their embeddings, and by what they were made.
+
+    Attributes:
+        phrases: The phrases, one a row of `embeddings`.
+        embeddings: (phrases, dim) float32, of unit length, on the CPU.
+        templates: The sentences around each phrase; their embeddings were averaged.
+        text_tower_hash: Of the text tower's weights, see [`hash_text_tower`].
+        text_tower_dtype: In which precision they were.
+        tokenizer_hash: Of the tokenizer, see [`hash_tokenizer`].
+        probe_input_ids: (probes, templates, length): the token ids of the first phrases.
+    """
+
+    phrases: list[str]
+    embeddings: torch.Tensor
+    templates: list[str]
+    text_tower_hash: str
+    text_tower_dtype: str
+    tokenizer_hash: str
+    probe_input_ids: torch.Tensor
+
+    @property
+    def key(self) -> str:
+        """One hash of the text tower, the tokenizer and the templates: phrases of one key lie in one space."""
+        parts = [self.text_tower_hash, self.tokenizer_hash, self.templates]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def fits(self, model: Any) -> bool:
+        """Whether the model's text tower is the one that made the embeddings.
+
+        Weights of the same precision must be the same to the bit. Those that were loaded in another precision cannot
+        be; they must make nearly the same embeddings of the first phrases.
+
+        Args:
+            model: A `FGASegModel` or `FGASegForSemanticSegmentation`.
+        """
+        base = model.base_model
+        if self.embeddings.shape[1] != base.config.projection_dim:
+            return False
+        weights_hash = None
+        if str(base.text_projection.weight.dtype) == self.text_tower_dtype:
+            weights_hash = hash_text_tower(model)
+        if weights_hash is not None:
+            return weights_hash == self.text_tower_hash
+        if int(self.probe_input_ids.max()) >= base.config.text_config.vocab_size:
+            return False
+        with torch.no_grad():
+            probes = model.get_text_embeddings(self.probe_input_ids.to(model.device)).float().cpu()
+        similarities = (probes * self.embeddings[: len(probes)]).sum(dim=1)
+        return bool(similarities.min() >= PROBE_SIMILARITY)
+
+
+@dataclass(frozen=True)
+class FGASegVocabulary:
+    """What to look for in pictures, and what to call it.
+
+    Every name is looked for by itself and by its synonyms; the best of them counts. Groups and the background change
+    what is answered, not what is looked for: the answers, [`labels`], are the names that are in no group, the groups,
+    and the background. Which order the names stand in decides the order of the labels and nothing else.
+
+    A vocabulary does not change: [`encode`] and `dataclasses.replace` make new ones, and keep the embeddings of phrases
+    that were encoded before.
+
+    Args:
+        names: What to look for, one name a class.
+        synonyms: Further words for some of the names: `{"sofa": ["couch", "settee"]}`. The name itself is looked for
+            too.
+        groups: Names that are answered as one: `{"vehicle": ["car", "bus", "truck"]}`. The group's own name is not
+            looked for.
+        templates: Sentences with one `{}` for the phrase; those of the processor if not given.
+        background: What to answer where no other label is likely enough ("none of these"); `None` switches this rule
+            off. It may be one of the other labels: then it is answered there too.
+        background_threshold: A pixel is background where no label's probability (sigmoid of its logit) reaches this.
+        repeated_names: Whether to `"refuse"` names, and synonyms of one name, that are given twice (letter case and
+            blanks make no difference), or to `"merge"` them. One phrase for two different names is always refused.
+        encoding: The phrases' embeddings; [`encode`] fills it in.
+
+    Raises:
+        ValueError: There is no name, one is blank or no string, or two labels or phrases clash.
+
+    Example:
+        >>> vocabulary = FGASegVocabulary(
+        ...     ["car", "bus", "sofa", "sky"],
+        ...     synonyms={"sofa": ["couch"]},
+        ...     groups={"vehicle": ["car", "bus"]},
+        ...     background="none of these",
+        ... )
+        >>> vocabulary.labels
+        ['vehicle', 'sofa', 'sky', 'none of these']
+        >>> model.set_vocabulary(vocabulary.encode(model, processor))
+        >>> logits = model(pixel_values).logits
+    """
+
+    names: list[str]
+    synonyms: dict[str, list[str]] = field(default_factory=dict)
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    templates: list[str] | None = None
+    background: str | None = None
+    background_threshold: float = 0.5
+    repeated_names: InitVar[Literal["refuse", "merge"]] = "refuse"
+    encoding: FGASegTextEncoding | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self, repeated_names: Literal["refuse", "merge"]) -> None:
+        if repeated_names not in ("refuse", "merge"):
+            raise ValueError(f"`repeated_names` is {repeated_names!r}: choose 'refuse' or 'merge'.")
+        names = _distinct_phrases(self.names, "`names`", repeated_names)
+        spelling = {normalise_phrase(name): name for name in names}
+
+        synonyms: dict[str, list[str]] = {name: [] for name in names}
+        for name, words in self.synonyms.items():
+            known_name = spelling.get(normalise_phrase(name))
+            if known_name is None:
+                raise ValueError(f"`synonyms` has {name!r}, which is none of the `names`: add it there.")
+            synonyms[known_name] += _as_list(words, f"`synonyms` of {name!r}")
+        name_of: dict[str, str] = {}
+        for name in names:
+            phrases = _distinct_phrases([name, *synonyms[name]], f"the name {name!r} and its synonyms", repeated_names)
+            synonyms[name] = phrases[1:]
+            for phrase in phrases:
+                other = name_of.setdefault(normalise_phrase(phrase), name)
+                if other != name:
+                    raise ValueError(f"{phrase!r} stands for both {other!r} and {name!r}: leave it out of one of them.")
+
+        groups: dict[str, list[str]] = {}
+        group_of: dict[str, str] = {}
+        for group, members in self.groups.items():
+            (group_name,) = _distinct_phrases([group], "the names of `groups`", repeated_names)
+            members = _distinct_phrases(members, f"the group {group!r}", repeated_names)
+            groups[group_name] = []
+            for member in members:
+                known_name = spelling.get(normalise_phrase(member))
+                if known_name is None:
+                    raise ValueError(f"The group {group!r} has {member!r}, which is none of the `names`: add it there.")
+                if known_name in group_of:
+                    raise ValueError(f"{member!r} is in the groups {group_of[known_name]!r} and {group!r}: choose one.")
+                group_of[known_name] = group_name
+                groups[group_name].append(known_name)
+        label_spelling: dict[str, str] = {}
+        for label in [*groups, *(name for name in names if name not in group_of)]:
+            if normalise_phrase(label) in label_spelling:
+                raise ValueError(f"The group {label!r} has the name of another label: rename it.")
+            label_spelling[normalise_phrase(label)] = label
+
+        background = self.background
+        if background is not None:
+            (background,) = _distinct_phrases([background], "the name of `background`", "refuse")
+            background = label_spelling.get(normalise_phrase(background), background)
+        if not 0 < self.background_threshold < 1:
+            raise ValueError(
+                f"`background_threshold` is {self.background_threshold}: give a probability between 0 and 1."
+            )
+        settings = {
+            "names": names,
+            "synonyms": {name: words for name, words in synonyms.items() if words},
+            "groups": groups,
+            "background": background,
+            "templates": None if self.templates is None else _as_list(self.templates, "`templates`"),
+        }
+        for setting, value in settings.items():
+            object.__setattr__(self, setting, value)
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The answers, in the order of the logits: names without a group, groups at their first name, background."""
+        group_of = self._group_of_names()
+        labels = dict.fromkeys(group_of.get(name, name) for name in self.names)
+        if self.background is not None:
+            labels.setdefault(self.background)
+        return list(labels)
+
+    @cached_property
+    def phrases(self) -> list[str]:
+        """All that is looked for, names and synonyms, in an order that does not depend on that of the names."""
+        phrases = [*self.names, *(word for words in self.synonyms.values() for word in words)]
+        return sorted(phrases, key=normalise_phrase)
+
+    @property
+    def label_of_phrase(self) -> list[int]:
+        """For each of [`phrases`], the place of its label among [`labels`]."""
+        group_of = self._group_of_names()
+        place = {label: index for index, label in enumerate(self.labels)}
+        label_of = {name: place[group_of.get(name, name)] for name in self.names}
+        for name, words in self.synonyms.items():
+            label_of |= dict.fromkeys(words, label_of[name])
+        return [label_of[phrase] for phrase in self.phrases]
+
+    @cached_property
+    def is_encoded(self) -> bool:
+        """Whether `encoding` holds every phrase, made with the vocabulary's templates."""
+        if self.encoding is None or self.templates not in (None, self.encoding.templates):
+            return False
+        return set(self.phrases) <= set(self.encoding.phrases)
+
+    @property
+    def embeddings(self) -> torch.Tensor:
+        """Embeddings of [`phrases`], (phrases, dim).
+
+        Raises:
+            ValueError: If the vocabulary is not encoded.
+        """
+        if self.encoding is None or not self.is_encoded:
+            raise ValueError("The vocabulary is not encoded: call `vocabulary.encode(model, processor)` first.")
+        row_of = {phrase: row for row, phrase in enumerate(self.encoding.phrases)}
+        return self.encoding.embeddings[[row_of[phrase] for phrase in self.phrases]]
+
+    @property
+    def key(self) -> str | None:
+        """Key of the encoding, see [`FGASegTextEncoding`]; `None` if there is none."""
+        return None if self.encoding is None else self.encoding.key
+
+    def fits(self, model: Any) -> bool:
+        """Whether the vocabulary is encoded, and by the model's text tower as it now is."""
+        return self.encoding is not None and self.is_encoded and self.encoding.fits(model)
+
+    def check_fit(self, model: Any) -> None:
+        """Refuses what does not fit.
+
+        Args:
+            model: A `FGASegModel` or `FGASegForSemanticSegmentation`.
+
+        Raises:
+            ValueError: If the vocabulary is not encoded, or was encoded by another text tower.
+        """
+        if self.encoding is None or not self.is_encoded:
+            raise ValueError("The vocabulary is not encoded: call `vocabulary.encode(model, processor)` first.")
+        if not self.encoding.fits(model):
+            raise ValueError(
+                "The vocabulary was encoded by another text tower than this model's: set "
+                "`vocabulary.encode(model, processor)`, and load a checkpoint with `vocabulary_key=None` until then."
+            )
+
+    def encode(self, model: Any, processor: Any, batch_size: int = 256) -> "FGASegVocabulary":
+        """Encodes those of the phrases that were not encoded before, in bounded memory.
+
+        Args:
+            model: A `FGASegModel` or `FGASegForSemanticSegmentation`.
+            processor: The checkpoint's `FGASegProcessor`.
+            batch_size: How many prompts go through the text tower at a time.
+
+        Returns:
+            The vocabulary with its embeddings, made anew if they came from another text tower, tokenizer or template.
+
+        Raises:
+            ValueError: A template does not hold `{}` once, a prompt is too long for the text tower, or the text tower's
+                weights are not in memory.
+        """
+        templates = processor.prompt_templates if self.templates is None else self.templates
+        if templates != processor.prompt_templates:
+            processor = type(processor)(processor.image_processor, processor.tokenizer, prompt_templates=templates)
+        text_tower_hash = hash_text_tower(model)
+        if text_tower_hash is None:
+            raise ValueError("The text tower is offloaded: load the model into memory to encode a vocabulary.")
+        phrases = self.phrases
+        fresh = FGASegTextEncoding(
+            phrases=phrases,
+            embeddings=torch.empty(len(phrases), model.base_model.config.projection_dim),
+            templates=list(templates),
+            text_tower_hash=text_tower_hash,
+            text_tower_dtype=str(model.base_model.text_projection.weight.dtype),
+            tokenizer_hash=hash_tokenizer(processor.tokenizer),
+            probe_input_ids=_probe_input_ids(processor, phrases[:NUM_PROBES]),
+        )
+        row_of: dict[str, int] = {}
+        if self.encoding is not None and self.encoding.key == fresh.key:
+            row_of = {phrase: row for row, phrase in enumerate(self.encoding.phrases)}
+        old = [row for row, phrase in enumerate(phrases) if phrase in row_of]
+        new = [row for row, phrase in enumerate(phrases) if phrase not in row_of]
+        if old and self.encoding is not None:
+            fresh.embeddings[old] = self.encoding.embeddings[[row_of[phrases[row]] for row in old]]
+        if new:
+            encoded = encode_class_names(model, processor, [phrases[row] for row in new], batch_size)
+            fresh.embeddings[new] = encoded.float().cpu()
+        return replace(self, encoding=fresh)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the vocabulary, encoded or not, into a folder, such as a checkpoint's.
+
+        The description goes to `vocabulary.json`, the embeddings to `vocabulary-<hash>.safetensors`. If writing is cut
+        off, whatever vocabulary lay there before is still whole.
+
+        Args:
+            folder: Where to write; made if it is missing.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        description: dict[str, Any] = {
+            "format_version": FORMAT_VERSION,
+            "names": self.names,
+            "synonyms": self.synonyms,
+            "groups": self.groups,
+            "templates": self.templates,
+            "background": self.background,
+            "background_threshold": self.background_threshold,
+            "encoding": None,
+        }
+        embeddings_file = None
+        if self.encoding is not None:
+            content = safetensors.torch.save(
+                {
+                    "embeddings": self.encoding.embeddings.contiguous(),
+                    "probe_input_ids": self.encoding.probe_input_ids.contiguous(),
+                },
+                metadata={"format": "pt"},
+            )
+            sha256 = hashlib.sha256(content).hexdigest()
+            embeddings_file = f"vocabulary-{sha256[:16]}.safetensors"
+            _write_at_once(folder / embeddings_file, content)
+            description["encoding"] = {
+                "key": self.encoding.key,
+                "text_tower_hash": self.encoding.text_tower_hash,
+                "text_tower_dtype": self.encoding.text_tower_dtype,
+                "tokenizer_hash": self.encoding.tokenizer_hash,
+                "templates": self.encoding.templates,
+                "embeddings_file": embeddings_file,
+                "embeddings_sha256": sha256,
+                "phrases": self.encoding.phrases,
+            }
+        # Last, since this is what makes the new embeddings count.
+        _write_at_once(folder / VOCABULARY_FILE, json.dumps(description, indent=2, ensure_ascii=False).encode())
+        for path in folder.iterdir():
+            if EMBEDDINGS_FILE_PATTERN.fullmatch(path.name) and path.name != embeddings_file:
+                path.unlink()
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str], **hub_kwargs: Any) -> "FGASegVocabulary":
+        """Reads what [`save`] wrote; no text is encoded.
+
+        Args:
+            source: A folder, or a checkpoint's id on the Hub.
+            **hub_kwargs: `revision`, `token`, `cache_dir`, `subfolder`, `local_files_only`, ... for the Hub.
+
+        Raises:
+            ValueError: There is no vocabulary, or it is not whole.
+        """
+        try:
+            description = json.loads(_read(source, VOCABULARY_FILE, hub_kwargs))
+            version = description["format_version"]
+            if version != FORMAT_VERSION:
+                raise ValueError(f"its format is {version!r}, and this program reads {FORMAT_VERSION}")
+            stored = description["encoding"]
+            encoding = None
+            if stored is not None:
+                embeddings_file = stored["embeddings_file"]
+                if not EMBEDDINGS_FILE_PATTERN.fullmatch(embeddings_file):
+                    raise ValueError(f"it names the embeddings {embeddings_file!r}")
+                content = _read(source, embeddings_file, hub_kwargs)
+                if hashlib.sha256(content).hexdigest() != stored["embeddings_sha256"]:
+                    raise ValueError(f"{embeddings_file} was changed or cut off")
+                encoding = FGASegTextEncoding(
+                    phrases=stored["phrases"],
+                    templates=stored["templates"],
+                    text_tower_hash=stored["text_tower_hash"],
+                    text_tower_dtype=stored["text_tower_dtype"],
+                    tokenizer_hash=stored["tokenizer_hash"],
+                    **safetensors.torch.load(content),
+                )
+                if len(encoding.phrases) != len(encoding.embeddings):
+                    raise ValueError(
+                        f"it has {len(encoding.phrases)} phrases but embeddings of {len(encoding.embeddings)}"
+                    )
+            return cls(
+                names=description["names"],
+                synonyms=description["synonyms"],
+                groups=description["groups"],
+                templates=description["templates"],
+                background=description["background"],
+                background_threshold=description["background_threshold"],
+                encoding=encoding,
+            )
+        # Whatever is wrong with the files: wrong types and missing entries of the JSON show in several ways.
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            reason = f"no entry {error}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0]
+            raise ValueError(
+                f"There is no whole vocabulary in {os.fspath(source)!r} ({reason.rstrip('.')}): save it anew."
+            ) from error
+
+    @classmethod
+    def load_with_checkpoint(
+        cls, source: str | os.PathLike[str], key: str, loading_kwargs: Mapping[str, Any]
+    ) -> "FGASegVocabulary":
+        """Reads the vocabulary that belongs to a checkpoint.
+
+        Args:
+            source: The checkpoint's folder or id on the Hub.
+            key: The vocabulary's key in the checkpoint's configuration.
+            loading_kwargs: What `from_pretrained` was called with; what concerns the Hub is used.
+
+        Raises:
+            ValueError: There is no vocabulary, it is not whole, or it has another key.
+        """
+        vocabulary = cls.load(source, **{name: loading_kwargs[name] for name in HUB_KWARGS if name in loading_kwargs})
+        if vocabulary.key != key:
+            raise ValueError(
+                f"The vocabulary in {os.fspath(source)!r} is not the one that its checkpoint was saved with: save both "
+                "anew, or load the checkpoint with `vocabulary_key=None`."
+            )
+        return vocabulary
+
+    def _group_of_names(self) -> dict[str, str]:
+        return {name: group for group, members in self.groups.items() for name in members}
+
+
+class FGASegVocabularyHead(nn.Module):
+    """The last step where a vocabulary is set: logits of phrases become logits of labels.
+
+    Its buffers are no part of a checkpoint's weights: the vocabulary has files of its own.
+
+    Args:
+        vocabulary: An encoded vocabulary.
+
+    Raises:
+        ValueError: If it is not encoded.
+    """
+
+    text_embeddings: torch.Tensor
+    label_of_phrase: torch.Tensor
+
+    def __init__(self, vocabulary: FGASegVocabulary) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        labels = vocabulary.labels
+        self.num_labels = len(labels)
+        self.background_index = None if vocabulary.background is None else labels.index(vocabulary.background)
+        threshold = vocabulary.background_threshold
+        self.background_logit = math.log(threshold / (1 - threshold))
+        self.register_buffer("text_embeddings", vocabulary.embeddings, persistent=False)
+        self.register_buffer("label_of_phrase", torch.tensor(vocabulary.label_of_phrase), persistent=False)
+
+    def forward(self, logits: torch.Tensor) -> torch.Tensor:
+        """Takes the best phrase of each label, and the threshold's logit where the background is concerned.
+
+        Args:
+            logits: (batch, phrases, height, width).
+
+        Returns:
+            (batch, labels, height, width).
+        """
+        index = self.label_of_phrase.to(logits.device)[None, :, None, None].expand_as(logits)
+        lowest = torch.finfo(logits.dtype).min
+        merged = logits.new_full((logits.shape[0], self.num_labels, *logits.shape[2:]), lowest)
+        merged = merged.scatter_reduce(1, index, logits, reduce="amax")
+        if self.background_index is None:
+            return merged
+        floor = merged.new_full((self.num_labels,), lowest)
+        floor[self.background_index] = self.background_logit
+        return torch.maximum(merged, floor[:, None, None])
+
+
+def _as_list(values: Iterable[str], what: str) -> list[str]:
+    """Refuses a bare string, whose letters would otherwise be taken for the values."""
+    if isinstance(values, str | Mapping):
+        raise ValueError(f"{values!r} stands for {what}: give a list of strings.")
+    return list(values)
+
+
+def _distinct_phrases(phrases: Iterable[str], what: str, repeated: Literal["refuse", "merge"]) -> list[str]:
+    """Checks phrases and strips the blanks around them; of repeated ones the first is kept, if they are to be merged.
+
+    Raises:
+        ValueError: There is none; or one is no string, blank, or given twice.
+    """
+    distinct: dict[str, str] = {}
+    for phrase in _as_list(phrases, what):
+        if not isinstance(phrase, str) or not phrase.strip():
+            raise ValueError(f"There is {phrase!r} among {what}: give strings with at least one word.")
+        if normalise_phrase(phrase) in distinct and repeated == "refuse":
+            raise ValueError(f"{phrase!r} is twice among {what}: leave one out, or set `repeated_names` to 'merge'.")
+        distinct.setdefault(normalise_phrase(phrase), phrase.strip())
+    if not distinct:
+        raise ValueError(f"There is nothing among {what}: give at least one word.")
+    return list(distinct.values())
+
+
+def _probe_input_ids(processor: Any, phrases: list[str]) -> torch.Tensor:
+    input_ids = processor(text=phrases, return_tensors="pt")["input_ids"]
+    return input_ids if input_ids.dim() == 3 else input_ids[:, None]
+
+
+def _read(source: str | os.PathLike[str], name: str, hub_kwargs: dict[str, Any]) -> bytes:
+    path = cached_file(os.fspath(source), name, **hub_kwargs)
+    if path is None:
+        raise OSError(f"it has no file {name}")
+    return Path(path).read_bytes()
+
+
+def _write_at_once(path: Path, content: bytes) -> None:
+    """Writes a file such that under its name there is the old content or the new one, never a part."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+__all__ = ["FGASegTextEncoding", "FGASegVocabulary", "FGASegVocabularyHead", "encode_class_names"]

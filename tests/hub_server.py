@@ -1,0 +1,172 @@
+"""A stand-in for the Hub: as much of its HTTP interface as it takes to push a model and to load it again."""
+
+import base64
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+# What the Hub keeps in large-file storage instead of git.
+LARGE_FILES = (".safetensors",)
+
+
+@dataclass
+class HubRepository:
+    """What was pushed to one repository."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    commits: list[str] = field(default_factory=list)
+
+    @property
+    def revision(self) -> str:
+        return hashlib.sha1(repr(self.commits).encode()).hexdigest()
+
+
+@dataclass
+class Hub:
+    """What the stand-in holds."""
+
+    url: str
+    repositories: dict[str, HubRepository] = field(default_factory=dict)
+    large_objects: dict[str, bytes] = field(default_factory=dict)
+    tokens: set[str | None] = field(default_factory=set)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: Hub
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Stays silent."""
+
+    def do_POST(self) -> None:
+        self.hub.tokens.add(self.headers.get("Authorization"))
+        path, body = unquote(urlsplit(self.path).path), self._body()
+        if path == "/api/repos/create":
+            name = "/".join(filter(None, (json.loads(body)["organization"], json.loads(body)["name"])))
+            self.hub.repositories.setdefault(name, HubRepository())
+            self._answer({"url": f"{self.hub.url}/{name}", "name": name})
+        elif path == "/api/validate-yaml":
+            self._answer({"errors": [], "warnings": []})
+        elif path.endswith("/preupload/main"):
+            files = [
+                {
+                    "path": file["path"],
+                    "uploadMode": "lfs" if file["path"].endswith(LARGE_FILES) else "regular",
+                    "shouldIgnore": False,
+                }
+                for file in json.loads(body)["files"]
+            ]
+            self._answer({"files": files})
+        elif path.endswith(".git/info/lfs/objects/batch"):
+            objects = [
+                {**entry, "actions": {"upload": {"href": f"{self.hub.url}/large/{entry['oid']}"}}}
+                for entry in json.loads(body)["objects"]
+            ]
+            self._answer({"transfer": "basic", "objects": objects})
+        elif path.startswith("/api/models/") and path.endswith("/commit/main"):
+            name = path.removeprefix("/api/models/").removesuffix("/commit/main")
+            self._commit(name, [json.loads(line) for line in body.splitlines()])
+        else:
+            self._answer({"error": f"unknown path {path}"}, 404)
+
+    def _commit(self, name: str, lines: list[dict[str, Any]]) -> None:
+        repository = self.hub.repositories[name]
+        for line in lines:
+            value = line["value"]
+            if line["key"] == "header":
+                repository.commits.append(value["summary"])
+            elif line["key"] == "file":
+                repository.files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                repository.files[value["path"]] = self.hub.large_objects[value["oid"]]
+        url = f"{self.hub.url}/{name}/commit/{repository.revision}"
+        self._answer({"commitUrl": url, "commitOid": repository.revision})
+
+    def do_PUT(self) -> None:
+        body = self._body()
+        oid = self.path.rsplit("/", 1)[-1]
+        is_whole = hashlib.sha256(body).hexdigest() == oid
+        if is_whole:
+            self.hub.large_objects[oid] = body
+        self._answer({}, 200 if is_whole else 400)
+
+    def do_HEAD(self) -> None:
+        self._get()
+
+    def do_GET(self) -> None:
+        self._get()
+
+    def _get(self) -> None:
+        parts = unquote(urlsplit(self.path).path).strip("/").split("/")
+        if parts[:2] == ["api", "models"]:
+            self._describe("/".join(parts[2:4]), parts[4:])
+            return
+        name, kind, path = "/".join(parts[:2]), parts[2:3], "/".join(parts[4:])
+        repository = self.hub.repositories.get(name)
+        if repository is None or kind not in (["resolve"], ["raw"]) or path not in repository.files:
+            code = "RepoNotFound" if repository is None else "EntryNotFound"
+            self._answer({"error": code}, 404, {"X-Error-Code": code})
+            return
+        content = repository.files[path]
+        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": repository.revision}
+        self._answer(content, headers=headers)
+
+    def _describe(self, name: str, rest: list[str]) -> None:
+        repository = self.hub.repositories.get(name)
+        if repository is None:
+            self._answer({"error": "RepoNotFound"}, 404, {"X-Error-Code": "RepoNotFound"})
+        elif rest[:1] == ["tree"]:
+            folder = "/".join(rest[2:])
+            inside = [path for path in repository.files if path.startswith(f"{folder}/" if folder else "")]
+            entries = [
+                {"type": "file", "path": path, "size": len(repository.files[path]), "oid": "0"} for path in inside
+            ]
+            missing = bool(folder) and not inside
+            headers = {"X-Error-Code": "EntryNotFound"} if missing else {}
+            self._answer({"error": "EntryNotFound"} if missing else entries, 404 if missing else 200, headers)
+        else:
+            siblings = [{"rfilename": path} for path in repository.files]
+            self._answer({"id": name, "modelId": name, "sha": repository.revision, "siblings": siblings, "tags": []})
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            chunks = []
+            while size := int(self.rfile.readline(), 16):
+                chunks.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(chunks)
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _answer(self, content: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        kind = "application/octet-stream" if isinstance(content, bytes) else "application/json"
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+@contextmanager
+def local_hub() -> Iterator[Hub]:
+    """Runs the stand-in on a free port of this machine; point `HF_ENDPOINT` at its `url`."""
+    hub = Hub(url="")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
+    hub.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
