@@ -39,6 +39,16 @@ def test_the_file_wins_over_defaults_and_the_command_line_over_the_file(tmp_path
     assert sizes.count == 5
 
 
+def test_later_files_win_and_mappings_merge(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("count: 5\nrate: 2e-4\nnested: {x: {y: 1, z: 2}, w: 3}\n")
+    (tmp_path / "two.yaml").write_text("count: 6\nnested: {x: {y: 4}, v: 5}\n")
+    files = [str(tmp_path / name) for name in ("one.yaml", "two.yaml")]
+    sizes, place = parse_arguments((Sizes, Place), ["--config", *files, "--folder", "here"])
+    assert sizes == Sizes(rate=2e-4, count=6, nested='{"x": {"y": 4, "z": 2}, "w": 3, "v": 5}')
+    assert place.folder == "here"
+    assert parse_arguments((Sizes,), ["--config", *reversed(files)])[0].count == 5
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("cuont: 1", "'cuont', which is not an argument"), ("- 1", "must be a mapping")],

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from segmentation_data import (
     DatasetArguments,
-    SegmentationCollator,
     SegmentationSplit,
     ShardedBatches,
     TrainingSamples,
@@ -25,7 +24,6 @@ from segmentation_data import (
     load_split,
     spread_evenly,
 )
-from tiny_models import tiny_processor
 
 NAMES = ["sky", "red car", "blue car", "red house", "tree", "water"]
 
@@ -250,28 +248,6 @@ def test_processes_share_each_step_without_gap_or_overlap(parts: int, processes:
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     with pytest.raises(ValueError, match=r"multiple of processes x accumulation steps = 2 x 3"):
         ShardedBatches(4, 0, 5, gradient_accumulation_steps=3, num_processes=2)
-
-
-@pytest.mark.parametrize("templates", [None, ["a {}", "the big {}"]])
-def test_collator_brings_the_prompts_that_the_batch_needs(templates: list[str] | None) -> None:
-    processor = tiny_processor(prompt_templates=templates)
-    encoded = dict(processor(text=NAMES, return_tensors="pt"))
-    collate = SegmentationCollator(encoded)
-    sample = {"pixel_values": torch.zeros(3, 4, 4), "labels": torch.zeros(4, 4, dtype=torch.long)}
-
-    batch = collate([sample, sample])
-    assert next(iter(batch)) == "pixel_values"
-    assert "class_indices" not in batch
-    assert torch.equal(batch["input_ids"], encoded["input_ids"])
-
-    batch = collate(
-        [sample | {"class_indices": torch.tensor([4, 0])}, sample | {"class_indices": torch.tensor([0, 1])}]
-    )
-    used = [NAMES[row] for row in (0, 1, 4)]
-    expected = processor(text=used, return_tensors="pt")
-    assert torch.equal(batch["input_ids"], expected["input_ids"])
-    assert torch.equal(batch["attention_mask"], expected["attention_mask"])
-    assert batch["class_indices"].tolist() == [[2, 0], [0, 1]]
 
 
 def test_spread_evenly() -> None:

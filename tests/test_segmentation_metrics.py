@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fgaseg_hf import segmentation_metrics
 from fgaseg_hf.segmentation_metrics import (
     SegmentationConfusionMatrix,
     SegmentationResult,
@@ -161,11 +162,112 @@ def test_nothing_counted_gives_none_and_json_round_trips() -> None:
     result = metric.compute()
     loaded = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert loaded["classes"][0] == {
-        "name": "sky", "iou": 0.5, "accuracy": 0.5, "num_true_pixels": 2, "num_predicted_pixels": 1
-    }  # fmt: skip
+        "name": "sky",
+        "iou": 0.5,
+        "accuracy": 0.5,
+        "num_true_pixels": 2,
+        "num_predicted_pixels": 1,
+        "boundary_iou": None,
+    }
     assert loaded["classes"][4]["iou"] is None
     assert isinstance(result, SegmentationResult)
     assert not any(math.isnan(value) for value in result.summary().values())
+
+
+def test_of_long_class_lists_only_the_totals_are_kept() -> None:
+    names = [f"class {number}" for number in range(10_000)]
+    generator = np.random.default_rng(0)
+    label, prediction = generator.integers(0, 10_000, (2, 2, 40, 50))
+    prediction[:, ::3] = label[:, ::3]
+    label[0, :5] = 65535
+    metric = SegmentationConfusionMatrix(names, (65535,))
+    assert metric.totals.numel() == 30_000
+    metric.update(prediction.astype(np.uint16), label.astype(np.uint16))
+    for name, value in definitions(prediction, label, 10_000, 65535).items():
+        assert getattr(metric.compute(), name) == pytest.approx(value), name
+    with pytest.raises(ValueError, match="763 MiB"):
+        _ = metric.matrix
+
+
+@settings(deadline=None, max_examples=20)
+@given(prediction=maps, label=maps, holes=hnp.arrays(bool, (2, 7, 5)))
+def test_totals_are_those_of_the_matrix(prediction: np.ndarray, label: np.ndarray, holes: np.ndarray) -> None:
+    label = np.where(holes, 255, label)
+    whole, totals, added = (SegmentationConfusionMatrix(NAMES, keep_matrix=keep) for keep in (True, False, False))
+    for metric in (whole, totals):
+        metric.update(prediction, label)
+    assert torch.equal(whole.totals, totals.totals)
+    assert whole.compute() == totals.compute()
+    rows = []
+    for one_prediction, one_label in zip(prediction, label, strict=True):
+        one = SegmentationConfusionMatrix(NAMES, keep_matrix=False)
+        one.update(one_prediction, one_label)
+        rows.append(one.totals)
+    added.add_totals(torch.stack(rows), num_pictures=2)
+    assert added.compute() == totals.compute()
+
+
+def test_counts_are_stored_and_loaded() -> None:
+    label, prediction = np.random.default_rng(0).integers(0, 5, (2, 6, 6))
+    for settings_of_metric in ({}, {"keep_matrix": False, "boundary_ratio": 0.1}):
+        metric = SegmentationConfusionMatrix(NAMES, **settings_of_metric)
+        metric.update(prediction, label)
+        stored = metric.state_dict()
+        again = SegmentationConfusionMatrix(NAMES, **settings_of_metric)
+        again.load_state_dict(stored)
+        assert again.compute() == metric.compute()
+        metric.update(label, label)
+        assert again.compute() != metric.compute()
+        with pytest.raises(ValueError, match="another metric's"):
+            SegmentationConfusionMatrix(NAMES[:4]).load_state_dict(stored)
+
+
+def test_predictions_from_the_background_on_are_background() -> None:
+    metric = SegmentationConfusionMatrix(["cat", "dog", "background"], background_id=2)
+    metric.update(np.array([[0, 2, 58, 7]]), np.array([[0, 2, 2, 1]]))
+    assert metric.matrix.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 2]]
+    with pytest.raises(ValueError, match="prediction has the id -1"):
+        metric.update(np.array([[-1]]), np.array([[0]]))
+    with pytest.raises(ValueError, match="`background_id` is 3"):
+        SegmentationConfusionMatrix(["cat", "dog", "background"], background_id=3)
+
+
+def erode(mask: np.ndarray, times: int) -> np.ndarray:
+    """Takes away every pixel with a neighbour, of eight, outside the mask or the picture; so many times."""
+    height, width = mask.shape
+    for _ in range(times):
+        padded = np.pad(mask, 1)
+        mask = np.all([padded[y : y + height, x : x + width] for y in range(3) for x in range(3)], axis=0)
+    return mask
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    prediction=hnp.arrays(np.int64, (4, 3), elements=st.integers(0, 2)),
+    label=hnp.arrays(np.int64, (4, 3), elements=st.integers(0, 2)),
+    hole=st.integers(0, 12),
+    distance=st.integers(1, 3),
+)
+def test_boundary_iou_is_that_of_eroded_masks(
+    prediction: np.ndarray, label: np.ndarray, hole: int, distance: int
+) -> None:
+    prediction, label = (np.kron(ids, np.ones((4, 5), dtype=np.int64)) for ids in (prediction, label))
+    label[:hole, :hole] = 255
+    annotated = label != 255
+    ious = []
+    for class_id in range(3):
+        true, predicted = (label == class_id) & annotated, (prediction == class_id) & annotated
+        if not true.any():
+            continue
+        strips = [mask & ~erode(mask, distance) for mask in (true, predicted)]
+        ious.append((strips[0] & strips[1]).sum() / (strips[0] | strips[1]).sum())
+    metric = SegmentationConfusionMatrix(NAMES, boundary_ratio=distance / math.hypot(16, 15))
+    metric.update(prediction, label)
+    result = metric.compute()
+    assert result.mean_boundary_iou == (pytest.approx(np.mean(ious)) if ious else None)
+    assert result.classes[4].boundary_iou is None
+    with pytest.raises(ValueError, match="`boundary_ratio` is 2"):
+        SegmentationConfusionMatrix(NAMES, boundary_ratio=2)
 
 
 def test_class_groups_file(tmp_path: Path) -> None:
@@ -175,3 +277,25 @@ def test_class_groups_file(tmp_path: Path) -> None:
     path.write_text('["sky"]')
     with pytest.raises(ValueError, match="lists of class names"):
         load_class_groups(str(path))
+
+
+def test_evaluate_loads_the_metric_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate = pytest.importorskip("evaluate")
+    monkeypatch.setattr(evaluate.config, "HF_MODULES_CACHE", str(tmp_path))
+    path = Path(segmentation_metrics.__file__).with_name("segmentation_iou.py")
+    module = evaluate.load(str(path), class_names=NAMES, class_groups={"seen": NAMES[:2]}, cache_dir=str(tmp_path))
+    label, prediction = np.random.default_rng(0).integers(0, 5, (2, 3, 6, 6))
+    label[0, 0] = 255
+    expected = SegmentationConfusionMatrix(NAMES)
+    for one_prediction, one_label in zip(prediction, label, strict=True):
+        expected.update(one_prediction, one_label)
+    result = expected.compute({"seen": NAMES[:2]})
+    numbers = module.compute(predictions=list(prediction), references=list(label))
+    assert numbers["per_class_iou"]["tree"] == result.classes[3].iou
+    assert {name: value for name, value in numbers.items() if name != "per_class_iou"} == result.summary()
+    # anew, map by map, of different sizes
+    module.add(prediction=prediction[0], reference=label[0])
+    module.add_batch(predictions=[prediction[1][:2], prediction[2]], references=[label[1][:2], label[2]])
+    assert module.compute()["pixel_accuracy"] != numbers["pixel_accuracy"]
+    with pytest.raises(ValueError, match="one process"):
+        evaluate.load(str(path), class_names=NAMES, num_process=2, cache_dir=str(tmp_path))

@@ -1,10 +1,11 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
-"""Reads the arguments of the training scripts: dataclass defaults, then a YAML file, then the command line."""
+"""Reads the arguments of the training scripts: dataclass defaults, then YAML files, then the command line."""
 
 import dataclasses
 import json
 import sys
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from transformers import HfArgumentParser
 def parse_arguments(
     dataclass_types: Sequence[Any], arguments: Sequence[str] | None = None, description: str | None = None
 ) -> Any:
-    """Fills dataclasses from `--config FILE.yaml` and the command line, which wins.
+    """Fills dataclasses from `--config FILE.yaml ...` and the command line, which wins.
+
+    Of several files the later wins, but mappings are merged, so that a file can change one field of the model.
 
     Args:
         dataclass_types: dataclasses whose fields have `metadata={"help": ...}`.
@@ -26,16 +29,21 @@ def parse_arguments(
         A tuple of one object a dataclass.
 
     Raises:
-        ValueError: the YAML file does not exist, is no mapping, or names an argument that does not exist.
+        ValueError: a YAML file does not exist, is no mapping, or names an argument that does not exist.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = HfArgumentParser(
         list(dataclass_types), description=(description or "").split("\n\n")[0], allow_abbrev=False
     )
-    parser.add_argument("--config", help="YAML file of any arguments named here; the command line wins over it")
-    config_file = _value_of_option(words, "--config")
-    if config_file is not None:
-        parser.set_defaults(**_read_yaml(config_file, dataclass_types))
+    parser.add_argument(
+        "--config",
+        nargs="+",
+        help="YAML files of any arguments named here; later ones win, and the command line over all of them",
+    )
+    values: dict[str, Any] = {}
+    for config_file in _values_of_option(words, "--config"):
+        values = _merge(values, _read_yaml(config_file, dataclass_types))
+    parser.set_defaults(**_to_defaults(values))
     parsed = parser.parse_args_into_dataclasses(args=words, look_for_args_file=False)
     return tuple(part for part in parsed if dataclasses.is_dataclass(part))
 
@@ -49,14 +57,24 @@ def run_script(main: Callable[[], Any]) -> None:
         sys.exit(2)
 
 
-def _value_of_option(words: Sequence[str], option: str) -> str | None:
-    value = None
+def _values_of_option(words: Sequence[str], option: str) -> list[str]:
+    """Finds what `argparse` will take for the option: the words up to the next option, where it stands last."""
+    values: list[str] = []
     for place, word in enumerate(words):
-        if word == option and place + 1 < len(words):
-            value = words[place + 1]
+        if word == option:
+            values = list(takewhile(lambda value: not value.startswith("-"), words[place + 1 :]))
         elif word.startswith(f"{option}="):
-            value = word.removeprefix(f"{option}=")
-    return value
+            values = [word.removeprefix(f"{option}=")]
+    return values
+
+
+def _merge(values: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """Lets the later mapping win, in nested mappings entry by entry."""
+    merged = dict(values)
+    for name, value in later.items():
+        both_mappings = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merge(merged[name], value) if both_mappings else value
+    return merged
 
 
 def _read_yaml(path: str, dataclass_types: Sequence[type]) -> dict[str, Any]:
@@ -69,6 +87,11 @@ def _read_yaml(path: str, dataclass_types: Sequence[type]) -> dict[str, Any]:
     unknown = sorted(set(values) - set(fields))
     if unknown:
         raise ValueError(f"The configuration file {path} sets {unknown[0]!r}, which is not an argument; see --help.")
+    return values
+
+
+def _to_defaults(values: dict[str, Any]) -> dict[str, Any]:
+    """Turns what YAML read into what `argparse` takes as defaults."""
     for name, value in values.items():
         if isinstance(value, dict):
             values[name] = json.dumps(value)

@@ -29,7 +29,13 @@ from accelerate import Accelerator
 from augmentation import IGNORED_LABEL
 from command_line_arguments import parse_arguments, run_script
 from PIL import Image, ImageDraw, ImageFont
-from segmentation_data import DatasetArguments, load_segmentation_splits, spread_evenly
+from segmentation_data import (
+    DatasetArguments,
+    SegmentationSplit,
+    default_split,
+    load_segmentation_splits,
+    spread_evenly,
+)
 from segmentation_evaluation import EvaluationProtocol, evaluate_segmentation, runs_on_cpu
 from tqdm.auto import tqdm
 from transformers import AutoProcessor
@@ -44,7 +50,9 @@ class EvaluationArguments:
     """What is measured, and how."""
 
     model: str | None = field(default=None, metadata={"help": "FGASeg checkpoint: folder or Hub id"})
-    split: str = field(default="validation", metadata={"help": "split to measure on"})
+    split: str | None = field(
+        default=None, metadata={"help": "split to measure on; the benchmark's own, 'validation' without one"}
+    )
     vocabulary: str = field(
         default="all", metadata={"help": "'all' names for every picture, or 'picture+16': its own and 16 others"}
     )
@@ -77,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     model = model.to(accelerator.device).eval()
     processor = AutoProcessor.from_pretrained(options.model)
     with accelerator.main_process_first():
-        split = load_segmentation_splits(dataset, [options.split])[options.split]
+        split_name = options.split or default_split(dataset)
+        split = load_segmentation_splits(dataset, [split_name])[split_name]
     class_groups = load_class_groups(dataset.class_groups) if dataset.class_groups else None
     protocol = EvaluationProtocol(
         vocabulary=options.vocabulary,
@@ -99,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         protocol,
         num_pictures=options.num_pictures,
         observer=_picture_saver(options.save_pictures, chosen, split.class_names),
-        progress=partial(tqdm, desc=options.split, dynamic_ncols=True, disable=not accelerator.is_main_process),
+        progress=partial(tqdm, desc=split_name, dynamic_ncols=True, disable=not accelerator.is_main_process),
     )
     seconds = time.monotonic() - started
     result = metric.compute(class_groups)
@@ -110,7 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "model": options.model,
         "config_sha256": hashlib.sha256(model.config.to_json_string().encode()).hexdigest(),
         "dataset": dataclasses.asdict(dataset),
-        "split": options.split,
+        "labels": describe_labels(split),
+        "split": split_name,
         "protocol": dataclasses.asdict(protocol) | {"num_kept_classes": model.config.num_kept_classes},
         "seconds": round(seconds, 1),
         "pictures_per_second": round(metric.num_pictures / seconds, 2),
@@ -138,6 +148,22 @@ def describe_run(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain")),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in packages},
+    }
+
+
+def describe_labels(split: SegmentationSplit) -> dict[str, Any]:
+    """Returns how label maps were read and what was asked for, with everything that a benchmark filled in."""
+    id_map = {str(published): class_id for published, class_id in (split.id_map or {}).items()}
+    return {
+        "image_column": split.image_column,
+        "annotation_column": split.annotation_column,
+        "decoding": split.decoding,
+        "ignored_ids": list(split.ignored_ids),
+        "id_map": id_map or None,
+        "ignore_unmapped_ids": split.ignore_unmapped_ids,
+        "prompts": split.prompts,
+        "background_id": split.background_id,
+        "max_short_side": split.max_short_side,
     }
 
 

@@ -8,9 +8,9 @@ Hub's layout, or a folder that `save_to_disk` wrote.
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 import numpy as np
@@ -19,7 +19,15 @@ from augmentation import IGNORED_LABEL, AugmentationConfig, augment
 from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
-from fgaseg_hf.image_processing_fgaseg import label_map_to_array, open_picture, picture_to_rgb
+from fgaseg_hf.benchmarks import (
+    LabelDecoding,
+    decode_label_map,
+    find_benchmark,
+    limit_short_side,
+    prepared_benchmark_name,
+)
+from fgaseg_hf.data_collator import prompts_of_classes as prompts_of_classes
+from fgaseg_hf.image_processing_fgaseg import open_picture, picture_to_rgb
 
 # Where the names lie in a data set's folder if nothing else is said.
 CLASS_NAMES_FILE = "class_names.txt"
@@ -27,22 +35,53 @@ CLASS_NAMES_FILE = "class_names.txt"
 
 @dataclass
 class DatasetArguments:
-    """Which data set, and how to read it."""
+    """Which data set, and how to read it: what is not said is taken from the benchmark, if one is named."""
 
-    dataset: str | None = field(default=None, metadata={"help": "Hub id, folder in the Hub's layout, or saved folder"})
+    benchmark: str | None = field(
+        default=None,
+        metadata={
+            "help": "coco-stuff, a-150, a-847, pc-59, pc-459, pas-20, pas-20b, cityscapes or folder; a folder that "
+            "`fgaseg prepare` made says it itself"
+        },
+    )
+    dataset: str | None = field(
+        default=None, metadata={"help": "Hub id, folder in the Hub's layout, or saved folder; the benchmark's own"}
+    )
     dataset_revision: str | None = field(default=None, metadata={"help": "commit, tag or branch of a Hub data set"})
     dataset_subset: str | None = field(default=None, metadata={"help": "configuration name of the data set"})
-    image_column: str = field(default="image", metadata={"help": "column of the pictures"})
-    annotation_column: str = field(default="annotation", metadata={"help": "column of the label maps"})
+    image_column: str | None = field(default=None, metadata={"help": "column of the pictures; 'image' by default"})
+    annotation_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "column of the label maps ('annotation' by default); 'segmentations[0]' is the first of a list"
+        },
+    )
+    decoding: LabelDecoding | None = field(
+        default=None, metadata={"help": "what label maps hold: ids, colours of Pascal VOC, or ADE20K's colour code"}
+    )
     class_names: str | None = field(
         default=None,
         metadata={"help": "text file, one name a line in id order; the data set's class_names.txt by default"},
     )
+    prompts: str | None = field(
+        default=None, metadata={"help": "text file of what to ask for, a line a class, if not the names themselves"}
+    )
+    prompted_synonyms: Literal["first", "all"] | None = field(
+        default=None, metadata={"help": "of 'building, edifice', ask for the first or for the line as it stands"}
+    )
     class_groups: str | None = field(
         default=None, metadata={"help": 'JSON file of class names by group, such as {"seen": [...], "unseen": [...]}'}
     )
-    ignored_ids: list[int] = field(default_factory=lambda: [255], metadata={"help": "ids that mean 'not annotated'"})
+    ignored_ids: list[int] | None = field(
+        default=None, metadata={"help": "ids that mean 'not annotated'; 255 by default"}
+    )
     id_map: str | None = field(default=None, metadata={"help": "JSON file of raw ids to class ids; others are ignored"})
+    background_id: int | None = field(
+        default=None, metadata={"help": "class that every prediction from this id on counts as"}
+    )
+    max_short_side: int | None = field(
+        default=None, metadata={"help": "pixels to which the shorter side of a larger picture is first brought"}
+    )
     num_checked_label_maps: int = field(
         default=2000, metadata={"help": "label maps to check for wrong ids at the start (each is checked on use too)"}
     )
@@ -56,26 +95,49 @@ class SegmentationSplit:
         rows: the split with its columns.
         class_names: names in id order.
         image_column: column of the pictures.
-        annotation_column: column of the label maps.
+        annotation_column: column of the label maps; "maps[0]" is the first of a list of them.
+        decoding: what the numbers of a label map are; see `fgaseg_hf.benchmarks.LabelDecoding`.
         ignored_ids: raw ids that are not annotated.
-        id_map: raw id to class id where the file's ids are not the class ids; raw ids that it lacks are not annotated.
+        id_map: raw id to class id where the file's ids are not the class ids.
+        ignore_unmapped_ids: whether raw ids that the id map lacks are not annotated; otherwise they are errors.
+        prompts: what the model is asked for, one text an output; None asks for the class names.
+        background_id: class that every prediction from this id on counts as; there may then be more prompts than names.
+        max_short_side: pixels to which the shorter side of a larger picture is brought; None leaves all as they are.
     """
 
     rows: Any
     class_names: list[str]
     image_column: str = "image"
     annotation_column: str = "annotation"
+    decoding: LabelDecoding = "index"
     ignored_ids: tuple[int, ...] = (255,)
     id_map: dict[int, int] | None = None
+    ignore_unmapped_ids: bool = True
+    prompts: list[str] | None = None
+    background_id: int | None = None
+    max_short_side: int | None = None
 
     def __post_init__(self) -> None:
-        for column in (self.image_column, self.annotation_column):
+        self._label_column, self._label_place = split_column(self.annotation_column)
+        for column in (self.image_column, self._label_column):
             if column not in self.rows.column_names:
                 raise ValueError(
                     f"The data set has no column {column!r}, only {', '.join(self.rows.column_names)}; name the right "
                     "one with --image_column or --annotation_column."
                 )
-        self._label_rows = self.rows.select_columns([self.annotation_column])
+        self._label_rows = self.rows.select_columns([self._label_column])
+        if self.background_id is not None and not 0 <= self.background_id < len(self.class_names):
+            raise ValueError(
+                f"--background_id is {self.background_id}, but must be the id of one of the {len(self.class_names)} "
+                "class names."
+            )
+        if self.prompts is None:
+            self.prompts = self.class_names
+        elif len(self.prompts) != len(self.class_names) and self.background_id is None:
+            raise ValueError(
+                f"There are {len(self.prompts)} prompts for {len(self.class_names)} class names; give one a name, or a "
+                "--background_id that further predictions count as."
+            )
         if self.id_map is not None:
             outside = [value for value in self.id_map.values() if not 0 <= value < len(self.class_names)]
             if outside:
@@ -91,13 +153,13 @@ class SegmentationSplit:
         """Returns the RGB picture, turned upright, and its class ids as int64 (H, W) with `IGNORED_LABEL`."""
         row = self.rows[int(index)]
         picture = picture_to_rgb(open_picture(row[self.image_column]))
-        labels = self._to_class_ids(row[self.annotation_column], index)
+        labels = self._to_class_ids(row[self._label_column], index)
         if labels.shape != picture.size[::-1]:
             raise ValueError(
                 f"Row {index} has a picture of {picture.width} x {picture.height} pixels but a label map of "
                 f"{labels.shape[1]} x {labels.shape[0]}; both must agree."
             )
-        return picture, labels
+        return limit_short_side(picture, labels, self.max_short_side)
 
     def label_map(self, index: int) -> np.ndarray:
         """Returns only the class ids of a row, int64 (H, W), without decoding its picture.
@@ -105,25 +167,34 @@ class SegmentationSplit:
         Raises:
             ValueError: the map holds an id that is neither a class nor ignored.
         """
-        return self._to_class_ids(self._label_rows[int(index)][self.annotation_column], index)
+        return self._to_class_ids(self._label_rows[int(index)][self._label_column], index)
 
     def _to_class_ids(self, label_map: Any, index: int) -> np.ndarray:
         try:
-            raw = label_map_to_array(label_map)
-        except ValueError as error:
+            if self._label_place is not None:
+                label_map = label_map[self._label_place]
+            raw = decode_label_map(label_map, self.decoding)
+        except (ValueError, LookupError, TypeError) as error:
             raise ValueError(f"The label map of row {index} cannot be read. {error}") from error
         present = np.unique(raw)
         if self.id_map is None:
             table = {int(label): int(label) for label in present}
         else:
-            table = {int(label): self.id_map.get(int(label), IGNORED_LABEL) for label in present}
+            # an id far outside the class list: reported below, unless it is ignored
+            unmapped = IGNORED_LABEL if self.ignore_unmapped_ids else len(self.class_names)
+            table = {int(label): self.id_map.get(int(label), unmapped) for label in present}
         table |= dict.fromkeys(self.ignored_ids, IGNORED_LABEL)
         for label in present:
             class_id = table[int(label)]
             if class_id != IGNORED_LABEL and not 0 <= class_id < len(self.class_names):
+                num_names = len(self.class_names)
+                why = (
+                    f"there are {num_names} class names (ids 0 to {num_names - 1}); give all names,"
+                    if self.id_map is None
+                    else "the id map lacks it; give another with --id_map,"
+                )
                 raise ValueError(
-                    f"The label map of row {index} holds the id {label}, but there are {len(self.class_names)} class "
-                    f"names (ids 0 to {len(self.class_names) - 1}); give all names, or list the id in --ignored_ids."
+                    f"The label map of row {index} holds the id {label}, but {why} or list the id in --ignored_ids."
                 )
         # `present` is sorted, so each pixel's place in it finds its class in one pass over the map
         classes = np.array([table[int(label)] for label in present], dtype=np.int64)
@@ -146,6 +217,12 @@ class SegmentationSplit:
         for index in indices:
             self.label_map(index)
         return len(indices)
+
+
+def split_column(column: str) -> tuple[str, int | None]:
+    """Splits "segmentations[0]" into the column and the place in its list; a plain column has no place."""
+    match = re.fullmatch(r"(.+)\[(\d+)\]", column)
+    return (match[1], int(match[2])) if match else (column, None)
 
 
 def spread_evenly(num_chosen: int, num_rows: int) -> list[int]:
@@ -210,6 +287,20 @@ def load_class_names(dataset: str, class_names_file: str | None = None) -> list[
     return names
 
 
+def load_prompts(path: str) -> list[str]:
+    """Reads what to ask for, a line a class; several lines may be the same.
+
+    Raises:
+        ValueError: there is no such file, or it has an empty line.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"There are no prompts at {path}; pass --prompts FILE, a text file of one prompt a line.")
+    prompts = [line.strip() for line in Path(path).read_text(encoding="utf-8").rstrip().splitlines()]
+    if not prompts or "" in prompts:
+        raise ValueError(f"The prompts in {path} have an empty line; ask for something in each.")
+    return prompts
+
+
 def load_id_map(path: str | None) -> dict[int, int] | None:
     """Reads a JSON object of raw ids to class ids, such as {"7": 0, "11": 1}; None without a path."""
     if path is None:
@@ -220,27 +311,69 @@ def load_id_map(path: str | None) -> dict[int, int] | None:
     return {int(raw): class_id for raw, class_id in mapping.items()}
 
 
+def default_split(arguments: DatasetArguments) -> str:
+    """Returns the split that the benchmark measures on; prepared folders and all others call it "validation"."""
+    if arguments.benchmark is None or arguments.dataset is not None:
+        return "validation"
+    return find_benchmark(arguments.benchmark).split
+
+
 def load_segmentation_splits(arguments: DatasetArguments, names: Sequence[str]) -> dict[str, SegmentationSplit]:
     """Loads some splits of the data set that the arguments describe.
 
     Raises:
         ValueError: the data set, a split, a column, the class names or the id map do not exist or do not fit.
     """
-    if arguments.dataset is None:
-        raise ValueError("--dataset is missing: a Hub id or a folder in the Hub's layout.")
-    class_names = load_class_names(arguments.dataset, arguments.class_names)
-    id_map = load_id_map(arguments.id_map)
+    benchmark_name = arguments.benchmark
+    if benchmark_name is None and arguments.dataset is not None:
+        benchmark_name = prepared_benchmark_name(arguments.dataset)
+    benchmark = find_benchmark(benchmark_name or "folder")
+    path = arguments.dataset or benchmark.hub_id
+    if path is None:
+        raise ValueError(
+            "--dataset is missing: a Hub id or a folder in the Hub's layout, such as `fgaseg prepare` makes of "
+            "published files."
+        )
+    if arguments.class_names or not benchmark.class_names:
+        class_names = load_class_names(path, arguments.class_names)
+    else:
+        class_names = list(benchmark.class_names)
+    if not benchmark.class_names:
+        benchmark = replace(benchmark, class_names=tuple(class_names))
+    prepared_for = prepared_benchmark_name(path)
+    if prepared_for is not None:
+        if prepared_for != benchmark.name:
+            raise ValueError(f"The folder {path} was prepared for {prepared_for}, not for {benchmark.name}.")
+        benchmark = benchmark.prepared()
+
+    id_map = load_id_map(arguments.id_map) if arguments.id_map else benchmark.id_map
+    ignored_ids = benchmark.ignored_ids if arguments.ignored_ids is None else tuple(arguments.ignored_ids)
+    if arguments.prompts:
+        prompts = load_prompts(arguments.prompts)
+    else:
+        synonyms = _given(arguments.prompted_synonyms, benchmark.prompted_synonyms)
+        prompts = replace(benchmark, prompted_synonyms=synonyms).prompts_of(class_names)
+    revision = _given(arguments.dataset_revision, None if arguments.dataset else benchmark.revision)
     return {
         name: SegmentationSplit(
-            rows=load_split(arguments.dataset, name, arguments.dataset_revision, arguments.dataset_subset),
+            rows=load_split(path, name, revision, arguments.dataset_subset),
             class_names=class_names,
-            image_column=arguments.image_column,
-            annotation_column=arguments.annotation_column,
-            ignored_ids=tuple(arguments.ignored_ids),
+            image_column=_given(arguments.image_column, benchmark.image_column),
+            annotation_column=_given(arguments.annotation_column, benchmark.annotation_column),
+            decoding=_given(arguments.decoding, benchmark.decoding),
+            ignored_ids=ignored_ids or (),
             id_map=id_map,
+            ignore_unmapped_ids=arguments.id_map is not None or benchmark.ignored_ids is None,
+            prompts=prompts,
+            background_id=_given(arguments.background_id, benchmark.background_id),
+            max_short_side=_given(arguments.max_short_side, benchmark.max_short_side),
         )
         for name in names
     }
+
+
+def _given(argument: Any, default: Any) -> Any:
+    return default if argument is None else argument
 
 
 class VocabularySampler:
@@ -437,41 +570,3 @@ class ShardedBatches(Sampler):
             for part in range(self.num_parts):
                 first = step * self.batch_size + (part * self.num_processes + self.process_index) * self.part_size
                 yield list(range(first, first + self.part_size))
-
-
-class SegmentationCollator:
-    """Stacks training samples into the model's inputs and adds the prompts of the names that the batch needs.
-
-    Args:
-        encoded_prompts: `input_ids` and `attention_mask` of all class names, (N, L) or, with P templates, (N, P, L).
-
-    A call returns `pixel_values` (B, 3, H, W) first, `labels` (B, H, W), `input_ids` and `attention_mask` of the names
-    in use, cut to the longest of them, and, for samples with classes of their own, `class_indices` (B, T), which are
-    rows of these `input_ids`.
-    """
-
-    def __init__(self, encoded_prompts: dict[str, torch.Tensor]) -> None:
-        self.input_ids = encoded_prompts["input_ids"]
-        self.attention_mask = encoded_prompts["attention_mask"]
-
-    def __call__(self, samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        """Makes a batch of samples; see the class."""
-        batch = {name: torch.stack([sample[name] for sample in samples]) for name in ("pixel_values", "labels")}
-        if "class_indices" in samples[0]:
-            rows, class_indices = torch.unique(
-                torch.stack([sample["class_indices"] for sample in samples]), return_inverse=True
-            )
-            batch |= prompts_of_classes(self.input_ids, self.attention_mask, rows)
-            batch["class_indices"] = class_indices
-        else:
-            batch |= {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
-        return batch
-
-
-def prompts_of_classes(
-    input_ids: torch.Tensor, attention_mask: torch.Tensor, rows: torch.Tensor
-) -> dict[str, torch.Tensor]:
-    """Selects the prompts of some class names and cuts off the padding that all of them share."""
-    mask = attention_mask[rows]
-    length = int(mask.sum(-1).max())
-    return {"input_ids": input_ids[rows][..., :length], "attention_mask": mask[..., :length]}

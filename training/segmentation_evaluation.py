@@ -13,6 +13,7 @@ from augmentation import IGNORED_LABEL
 from PIL import Image
 from segmentation_data import SegmentationSplit, prompts_of_classes, spread_evenly
 
+from fgaseg_hf.benchmarks import encode_prompts
 from fgaseg_hf.segmentation_metrics import SegmentationConfusionMatrix
 
 
@@ -108,7 +109,9 @@ def evaluate_segmentation(
     """
     was_training = model.training
     model.eval()
-    encoded = processor(text=split.class_names, return_tensors="pt")
+    if split.background_id is not None and protocol.num_distractors is not None:
+        raise ValueError("A benchmark with a background rule asks every picture for all prompts: leave the vocabulary.")
+    encoded = encode_prompts(processor, split.prompts or split.class_names)
     text_embeddings = embed_class_names(model, encoded, accelerator.device)
     metric = SegmentationConfusionMatrix(split.class_names, ignored_ids=(IGNORED_LABEL,))
 
@@ -125,6 +128,8 @@ def evaluate_segmentation(
         samples = [split[row] for row in waiting]
         predictions = _predict(model, processor, samples, waiting, text_embeddings, protocol)
         for row, (picture, labels), prediction in zip(waiting, samples, predictions, strict=True):
+            if split.background_id is not None:
+                prediction = np.minimum(prediction, split.background_id)
             metric.update(prediction, labels)
             if observer is not None:
                 observer(row, picture, prediction, labels)

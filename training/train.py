@@ -36,7 +36,6 @@ from augmentation import AugmentationConfig
 from command_line_arguments import parse_arguments, run_script
 from segmentation_data import (
     DatasetArguments,
-    SegmentationCollator,
     ShardedBatches,
     TrainingSamples,
     VocabularySampler,
@@ -50,6 +49,7 @@ from transformers import AutoProcessor, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 from fgaseg_hf import FGASegConfig, FGASegForSemanticSegmentation, FGASegImageProcessorPil, FGASegProcessor
+from fgaseg_hf.data_collator import FGASegDataCollator
 from fgaseg_hf.optimizer_groups import parameter_groups
 from fgaseg_hf.segmentation_metrics import format_class_table, load_class_groups
 
@@ -456,7 +456,7 @@ class TrainingRun:
             label_stride=arguments.label_stride,
             ignore_index=config.semantic_loss_ignore_index,
         )
-        self.collate = SegmentationCollator(dict(self.processor(text=class_names, return_tensors="pt")))
+        self.collate = FGASegDataCollator(self.processor, class_names)
         self.evaluation_splits = {name: splits[name] for name in arguments.evaluation_splits or ()}
         self.num_workers = arguments.num_workers
 

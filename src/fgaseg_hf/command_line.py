@@ -31,6 +31,8 @@ from transformers import PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from . import __version__, builtin_model_folder
+from .benchmark_preparation import describe_preparation, prepare_benchmark
+from .benchmarks import BENCHMARKS
 from .configuration_fgaseg import FGASegConfig
 from .image_processing_fgaseg import UNLABELLED_ID, open_picture, picture_to_rgb
 from .modeling_fgaseg import FGASegForSemanticSegmentation
@@ -191,6 +193,32 @@ def segment(
             save_label_map(label_map, class_names, output / f"{names[path]}_labels.png")
             # tqdm's own writing keeps the progress bar below the lines.
             tqdm.write(f"{overlay_path}: {describe_shares(label_map, class_names)}")
+
+
+@app.command(epilog="Example: fgaseg prepare a-847 --source ADE20K_2021_17_01 --out a847")
+def prepare(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help=f"Which benchmark: {', '.join(BENCHMARKS)} (pictures and label maps of your own)."
+        ),
+    ],
+    source: Annotated[Path, typer.Option(metavar="FOLDER", help="The published files, unpacked.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER", help="The folder to make. Stopped half-way, the same command goes on from there."
+        ),
+    ],
+) -> None:
+    """Turn a benchmark's published files into parquet, for training and evaluation.
+
+    Prints how many pictures there are, and how many were left out and why.
+    """
+    with bad_input_to_exit_code():
+        prepared = prepare_benchmark(name, source, out)
+        typer.echo(describe_preparation(prepared))
+        typer.echo(f"{out} is ready: python training/evaluate.py --dataset {out} --model ID_OR_FOLDER")
 
 
 @dataclass

@@ -1,6 +1,7 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Parameter groups of the published recipe for AdamW: CLIP learns slower than the rest, and norms do not decay."""
 
+import re
 from typing import Any
 
 from torch import nn
@@ -8,6 +9,8 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from .clip_dense_features import is_clip_parameter
 
+# What DDP, `torch.compile`, FSDP, checkpointing and PEFT put around a module shows in its parameters' names.
+_WRAPPER = re.compile(r"^module\.|^base_model\.model\.|_orig_mod\.|_fsdp_wrapped_module\.|_checkpoint_wrapped_module\.")
 # Every class whose own parameters count as "norm" for weight decay. `_NormBase` covers batch norm and instance norm.
 _NORM_LAYERS = (nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm, _NormBase)
 
@@ -34,7 +37,7 @@ def parameter_groups(
     at a hundredth of the rate. Biases, learned vectors and embeddings outside of norm layers do decay, as published.
 
     Args:
-        model: an FGASeg model, or any module whose CLIP parameters carry CLIP's names.
+        model: an FGASeg model, or any module whose CLIP parameters carry CLIP's names; wrappers do not matter.
         learning_rate: rate of everything that is not CLIP.
         weight_decay: decay of everything that is not in a norm layer.
         clip_learning_rate_multiplier: rate of the CLIP parameters, as a share of `learning_rate`.
@@ -70,7 +73,8 @@ def parameter_groups(
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        group = groups[f"{'clip' if is_clip_parameter(name) else 'head'}{'_norms' if name in norms else ''}"]
+        part = "clip" if is_clip_parameter(_WRAPPER.sub("", name)) else "head"
+        group = groups[f"{part}_norms" if name in norms else part]
         group["params"].append(parameter)
         group["param_names"].append(name)
 

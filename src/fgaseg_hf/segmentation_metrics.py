@@ -9,6 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
+
+# Up to this many classes the whole matrix is kept (32 MiB); of more, hits and row and column sums are.
+LARGEST_KEPT_MATRIX = 2048
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class ClassResult:
         accuracy: share of the true pixels that were found; None without ground truth.
         num_true_pixels: pixels of the ground truth.
         num_predicted_pixels: pixels of the prediction (where the ground truth is annotated).
+        boundary_iou: IoU of the strips along the contours; None where there is none, or it was not asked for.
     """
 
     name: str
@@ -28,6 +33,7 @@ class ClassResult:
     accuracy: float | None
     num_true_pixels: int
     num_predicted_pixels: int
+    boundary_iou: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class SegmentationResult:
         groups: for every named group of classes its mean IoU (both definitions) within the full matrix.
         harmonic_mean_iou: harmonic mean of the `mean_iou` of the groups "seen" and "unseen", if both exist.
         classes: one row a class.
+        mean_boundary_iou: mean boundary IoU over the classes that the ground truth holds, if it was asked for.
     """
 
     mean_iou: float | None
@@ -58,6 +65,7 @@ class SegmentationResult:
     groups: dict[str, dict[str, float | None]]
     harmonic_mean_iou: float | None
     classes: list[ClassResult]
+    mean_boundary_iou: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the result as plain dictionaries and lists, ready for JSON."""
@@ -73,6 +81,7 @@ class SegmentationResult:
                 "frequency_weighted_iou",
                 "mean_accuracy",
                 "pixel_accuracy",
+                "mean_boundary_iou",
                 "harmonic_mean_iou",
             )
         }
@@ -83,14 +92,27 @@ class SegmentationResult:
 class SegmentationConfusionMatrix:
     """Running confusion matrix of a segmentation: rows are true classes, columns predicted ones, int64.
 
-    The state is the matrix alone, so that it can be added over pictures, processes and files without a rounding.
+    The state is counts alone, so that it can be added over pictures, processes and files without a rounding. Every
+    number of the result follows from three counts a class: pixels that were hit, true pixels, predicted pixels. These
+    (`totals`) are all that is kept of long class lists, so memory grows with the number of classes, not its square.
 
     Args:
         class_names: names in id order; their number is the size of the matrix.
         ignored_ids: labels that are not annotated; such pixels are not counted. May lie inside or outside the list.
+        keep_matrix: whether to keep the whole matrix (who is mistaken for whom) besides the totals; by default up to
+            2,048 classes.
+        background_id: the class that every prediction of this id or above counts as, as in PAS-20b, where 59 prompts
+            are asked for and all from the 21st on are background; None switches this off.
+        boundary_ratio: counts the pixels nearer to a contour than this share of the picture's diagonal, for the
+            boundary IoU (Cheng et al., arXiv 2103.16562, who take 0.02); None switches this off, as it takes time.
+
+    Attributes:
+        totals: (3, classes) int64: hits, true pixels, predicted pixels.
+        boundary_totals: the same of the pixels along contours, or None.
+        num_pictures: label maps that were counted.
 
     Raises:
-        ValueError: no class name, or one twice.
+        ValueError: no class name, or one twice; the background is no class; or the ratio is not between 0 and 1.
 
     Example:
         >>> import torch
@@ -100,7 +122,15 @@ class SegmentationConfusionMatrix:
         0.6666666666666666
     """
 
-    def __init__(self, class_names: Sequence[str], ignored_ids: Iterable[int] = (255,)) -> None:
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        ignored_ids: Iterable[int] = (255,),
+        *,
+        keep_matrix: bool | None = None,
+        background_id: int | None = None,
+        boundary_ratio: float | None = None,
+    ) -> None:
         if not class_names:
             raise ValueError("`class_names` is empty; the metric needs at least one class name.")
         if len(set(class_names)) != len(class_names):
@@ -108,7 +138,21 @@ class SegmentationConfusionMatrix:
             raise ValueError(f"`class_names` holds {twice!r} twice; every class needs a name of its own.")
         self.class_names = list(class_names)
         self.ignored_ids = tuple(sorted({int(label) for label in ignored_ids}))
-        self.matrix = torch.zeros(self.num_classes, self.num_classes, dtype=torch.int64)
+        if background_id is not None and not 0 <= background_id < self.num_classes:
+            raise ValueError(
+                f"`background_id` is {background_id}, but must be one of the {self.num_classes} classes (ids 0 to "
+                f"{self.num_classes - 1}) or None."
+            )
+        if boundary_ratio is not None and not 0 < boundary_ratio < 1:
+            raise ValueError(f"`boundary_ratio` is {boundary_ratio}, but must lie between 0 and 1, or be None.")
+        self.background_id = background_id
+        self.boundary_ratio = boundary_ratio
+        if keep_matrix is None:
+            keep_matrix = self.num_classes <= LARGEST_KEPT_MATRIX
+        shape = (self.num_classes if keep_matrix else 3, self.num_classes)
+        self.keeps_matrix = keep_matrix
+        self._counts = torch.zeros(shape, dtype=torch.int64)
+        self.boundary_totals = None if boundary_ratio is None else torch.zeros(3, self.num_classes, dtype=torch.int64)
         self.num_pictures = 0
 
     @property
@@ -116,9 +160,31 @@ class SegmentationConfusionMatrix:
         """Number of classes, the matrix's side."""
         return len(self.class_names)
 
+    @property
+    def matrix(self) -> torch.Tensor:
+        """The counts (classes, classes), int64.
+
+        Raises:
+            ValueError: the metric keeps only the totals.
+        """
+        if not self.keeps_matrix:
+            raise ValueError(
+                f"Of {self.num_classes} classes only `totals` are kept; pass `keep_matrix=True` to keep the matrix of "
+                f"{self.num_classes**2 * 8 / 2**20:.0f} MiB."
+            )
+        return self._counts
+
+    @property
+    def totals(self) -> torch.Tensor:
+        """Hits, true pixels and predicted pixels of every class, (3, classes), int64."""
+        if not self.keeps_matrix:
+            return self._counts
+        return torch.stack([self._counts.diagonal(), self._counts.sum(1), self._counts.sum(0)])
+
     def reset(self) -> None:
         """Forgets everything that was counted."""
-        self.matrix.zero_()
+        for counts in self._state().values():
+            counts.zero_()
         self.num_pictures = 0
 
     def update(self, prediction: torch.Tensor | np.ndarray, label: torch.Tensor | np.ndarray) -> None:
@@ -137,20 +203,56 @@ class SegmentationConfusionMatrix:
                 f"The prediction has the shape {tuple(prediction.shape)} but the label map {tuple(label.shape)}; "
                 "resize the prediction to the label map first."
             )
+        # 32 bits hold every cell's number, but for very long class lists, and take half the time.
+        number_type = torch.int32 if self.num_classes**2 < 2**31 else torch.int64
+        prediction, label, ignored = self._check_ids(prediction.to(number_type), label.to(number_type))
+        if not self.keeps_matrix:
+            self._counts += self._count_totals(prediction, label, ~ignored, ~ignored).to(self._counts.device)
+        else:
+            cells = (label * self.num_classes).add_(prediction).reshape(-1)
+            counts = torch.bincount(cells, minlength=self.num_classes**2)
+            # Pixels that are not annotated have become hits of class 0.
+            counts[0] -= torch.count_nonzero(ignored)
+            self._counts += counts.reshape(self._counts.shape).to(self._counts.device)
+        if self.boundary_totals is not None:
+            self.boundary_totals += self._count_boundaries(prediction, label, ignored).to(self.boundary_totals.device)
         self.num_pictures += 1 if label.ndim <= 2 else len(label)
-        prediction, label = prediction.reshape(-1), label.reshape(-1)
 
-        counted = torch.ones_like(label, dtype=torch.bool)
-        for ignored in self.ignored_ids:
-            counted &= label != ignored
-        prediction, label = prediction[counted], label[counted]
+    def add_totals(self, totals: torch.Tensor, num_pictures: int) -> None:
+        """Adds counts that were made elsewhere, such as one row of `totals` a picture, gathered over processes.
+
+        Args:
+            totals: hits, true pixels and predicted pixels, (3, classes) or (B, 3, classes).
+            num_pictures: label maps that they come from.
+
+        Raises:
+            ValueError: the shape is another, or the metric keeps a matrix, which these counts cannot fill.
+        """
+        if totals.ndim not in (2, 3) or totals.shape[-2:] != (3, self.num_classes):
+            raise ValueError(
+                f"The totals have the shape {tuple(totals.shape)}, but must be (3, {self.num_classes}) or "
+                f"(B, 3, {self.num_classes})."
+            )
+        if self.keeps_matrix:
+            raise ValueError("Totals cannot fill a whole matrix; make the metric with `keep_matrix=False`.")
+        self._counts += totals.reshape(-1, 3, self.num_classes).sum(0).to(self._counts)
+        self.num_pictures += num_pictures
+
+    def _check_ids(
+        self, prediction: torch.Tensor, label: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Checks the ids; returns both maps with 0 where nothing is annotated, and a mask of these pixels."""
+        ignored = torch.zeros_like(label, dtype=torch.bool)
+        for ignored_id in self.ignored_ids:
+            ignored |= label == ignored_id
         if not label.numel():
-            return
+            return prediction, label, ignored
+        label, prediction = label.masked_fill(ignored, 0), prediction.masked_fill(ignored, 0)
+        if self.background_id is not None:
+            prediction = prediction.clamp(max=self.background_id)
         self._check_range(label, "label", "add it to the ignored ids or give the full list of class names")
         self._check_range(prediction, "prediction", "predict with the same list of class names")
-        cells = label.to(torch.int64) * self.num_classes + prediction.to(torch.int64)
-        counts = torch.bincount(cells, minlength=self.num_classes**2)
-        self.matrix += counts.reshape(self.num_classes, self.num_classes).to(self.matrix.device)
+        return prediction, label, ignored
 
     def _check_range(self, ids: torch.Tensor, what: str, mend: str) -> None:
         lowest, highest = (int(value) for value in torch.aminmax(ids))
@@ -161,6 +263,31 @@ class SegmentationConfusionMatrix:
                 f"{self.num_classes - 1}); {mend}."
             )
 
+    def _count_totals(
+        self, prediction: torch.Tensor, label: torch.Tensor, counts_true: torch.Tensor, counts_predicted: torch.Tensor
+    ) -> torch.Tensor:
+        """Counts hits, true and predicted pixels, (3, classes), of those pixels that the two masks let count."""
+        hit = (prediction == label) & counts_true & counts_predicted
+        return torch.stack(
+            [
+                torch.bincount(ids[mask], minlength=self.num_classes)
+                for ids, mask in ((label, hit), (label, counts_true), (prediction, counts_predicted))
+            ]
+        )
+
+    def _count_boundaries(self, prediction: torch.Tensor, label: torch.Tensor, ignored: torch.Tensor) -> torch.Tensor:
+        """Counts as `_count_totals`, but only pixels that lie near a contour of their map."""
+        distance = max(1, round((self.boundary_ratio or 0) * math.hypot(*label.shape[-2:])))
+        # Where nothing is annotated the prediction ends too, so that such an edge is one in both maps.
+        near_true, near_predicted = (
+            near_contour(ids.masked_fill(ignored, self.num_classes), distance) & ~ignored for ids in (label, prediction)
+        )
+        return self._count_totals(prediction, label, near_true, near_predicted)
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        counts = {"counts": self._counts}
+        return counts if self.boundary_totals is None else counts | {"boundary_totals": self.boundary_totals}
+
     def merge(self, other: "SegmentationConfusionMatrix") -> None:
         """Adds what another matrix over the same classes has counted.
 
@@ -169,7 +296,10 @@ class SegmentationConfusionMatrix:
         """
         if other.class_names != self.class_names:
             raise ValueError("Two confusion matrices can only be merged if their class names are the same.")
-        self.matrix += other.matrix.to(self.matrix.device)
+        if _shapes(other._state()) != _shapes(self._state()):
+            raise ValueError("Two confusion matrices can only be merged if both keep the same counts.")
+        for name, counts in self._state().items():
+            counts += other._state()[name].to(counts.device)
         self.num_pictures += other.num_pictures
 
     def synchronize(self, accelerator: Any) -> None:
@@ -177,10 +307,27 @@ class SegmentationConfusionMatrix:
 
         Call it once, after the last `update`: a second call would count everything again.
         """
-        state = torch.cat([self.matrix.reshape(-1), self.matrix.new_tensor([self.num_pictures])])
-        state = accelerator.reduce(state.to(accelerator.device), reduction="sum").to(self.matrix.device)
-        self.matrix = state[:-1].reshape(self.num_classes, self.num_classes)
-        self.num_pictures = int(state[-1])
+        for counts in self._state().values():
+            counts.copy_(accelerator.reduce(counts.to(accelerator.device), reduction="sum"))
+        num_pictures = torch.tensor([self.num_pictures], device=accelerator.device)
+        self.num_pictures = int(accelerator.reduce(num_pictures, reduction="sum"))
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Returns a copy of all counts, to be stored and given to `load_state_dict` of a metric made alike."""
+        state = {name: counts.clone() for name, counts in self._state().items()}
+        return state | {"num_pictures": torch.tensor(self.num_pictures)}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Takes the counts that `state_dict` returned in the place of the present ones.
+
+        Raises:
+            ValueError: the counts are not those of such a metric.
+        """
+        if _shapes(state) != _shapes(self.state_dict()):
+            raise ValueError("The stored counts are another metric's: its classes and settings must be the same.")
+        for name, counts in self._state().items():
+            counts.copy_(state[name])
+        self.num_pictures = int(state["num_pictures"])
 
     def compute(self, class_groups: Mapping[str, Sequence[str]] | None = None) -> SegmentationResult:
         """Turns the counts into numbers.
@@ -195,12 +342,15 @@ class SegmentationConfusionMatrix:
         Raises:
             ValueError: a group names a class that is not in the list.
         """
-        matrix = self.matrix.to("cpu", torch.float64)
-        hits, true, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+        hits, true, predicted = self.totals.to("cpu", torch.float64)
         union = true + predicted - hits
         total = true.sum()
         iou = hits / union  # NaN where a class is nowhere
         accuracy = hits / true
+        boundary_iou = torch.full_like(iou, math.nan)
+        if self.boundary_totals is not None:
+            boundary_hits, boundary_true, boundary_predicted = self.boundary_totals.to("cpu", torch.float64)
+            boundary_iou = boundary_hits / (boundary_true + boundary_predicted - boundary_hits)
 
         groups = {}
         for group, names in (class_groups or {}).items():
@@ -220,7 +370,7 @@ class SegmentationConfusionMatrix:
             frequency_weighted_iou=float((iou * true)[true > 0].sum() / total) if total else None,
             mean_accuracy=_mean(accuracy[true > 0]),
             pixel_accuracy=float(hits.sum() / total) if total else None,
-            num_pixels=int(self.matrix.sum()),
+            num_pixels=int(total),
             num_pictures=self.num_pictures,
             groups=groups,
             harmonic_mean_iou=_harmonic_mean(
@@ -233,10 +383,35 @@ class SegmentationConfusionMatrix:
                     accuracy=_number(accuracy[row]),
                     num_true_pixels=int(true[row]),
                     num_predicted_pixels=int(predicted[row]),
+                    boundary_iou=_number(boundary_iou[row]),
                 )
                 for row, name in enumerate(self.class_names)
             ],
+            mean_boundary_iou=None if self.boundary_totals is None else _mean(boundary_iou[true > 0]),
         )
+
+
+def near_contour(ids: torch.Tensor, distance: int) -> torch.Tensor:
+    """Finds the pixels of which another class, or the picture's edge, lies within `distance` pixels along the axes.
+
+    These are the pixels that eroding each class's mask `distance` times by a 3 x 3 square takes away, found for all
+    classes at once.
+
+    Args:
+        ids: (..., H, W) integer class ids, each below 2^24.
+        distance: width of the strip in pixels, at least 1.
+
+    Returns:
+        bool, (..., H, W).
+    """
+    maps = ids.reshape(-1, 1, *ids.shape[-2:]).float()
+    # An id that no class has, all around the picture.
+    padded = F.pad(maps, (distance,) * 4, value=-1.0)
+    highest, lowest = padded, -padded
+    for window in ((1, 2 * distance + 1), (2 * distance + 1, 1)):
+        highest = F.max_pool2d(highest, window, stride=1)
+        lowest = F.max_pool2d(lowest, window, stride=1)
+    return (highest != -lowest).reshape(ids.shape)
 
 
 def format_class_table(result: SegmentationResult, class_groups: Mapping[str, Sequence[str]] | None = None) -> str:
@@ -282,6 +457,10 @@ def _as_integers(ids: torch.Tensor | np.ndarray, what: str) -> torch.Tensor:
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise ValueError(f"The {what} is of type {ids.dtype}, but must hold integer class ids.")
     return ids
+
+
+def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: counts.shape for name, counts in state.items()}
 
 
 def _mean(values: torch.Tensor) -> float | None:

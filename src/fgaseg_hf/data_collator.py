@@ -1,0 +1,133 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
+"""Makes batches for training and evaluation: pictures, labels, and the prompts of the class names."""
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from .image_processing_fgaseg import label_map_to_array
+
+
+class FGASegDataCollator:
+    """Turns samples into the model's inputs; for `Trainer`, for a `DataLoader`, for a loop of one's own.
+
+    A sample is either a row of a data set, with a picture and a label map, which the processor then resizes and
+    normalises; or it holds tensors already: `pixel_values` (3, H, W), `labels` (H, W) and, if the picture has classes
+    of its own, `class_indices` (T,), ids of the class names that `labels` counts.
+
+    A call returns `pixel_values` (B, 3, H, W) first, as `Trainer` reads the batch's size from the first entry; then
+    `labels` (B, H, W), `input_ids` and `attention_mask` of the names in use, cut to the longest of them, and, for
+    samples with classes of their own, `class_indices` (B, T), which are rows of these `input_ids`.
+
+    Args:
+        processor: an `FGASegProcessor`; encodes the class names once.
+        class_names: names in id order.
+        ignored_ids: ids of the data set's label maps that mean "not annotated".
+        ignore_index: label that the model reads so; `semantic_loss_ignore_index` of its config.
+        image_column: entry of a row that holds the picture.
+        annotation_column: entry of a row that holds the label map.
+        keep_label_maps: whether a batch of rows also has `label_maps`, a list of int64 (H_i, W_i) tensors at the
+            pictures' own sizes, to measure predictions by.
+
+    Raises:
+        ValueError: the class names are empty, blank or repeated.
+    """
+
+    def __init__(
+        self,
+        processor: Any,
+        class_names: Sequence[str],
+        *,
+        ignored_ids: Iterable[int] = (255,),
+        ignore_index: int = 255,
+        image_column: str = "image",
+        annotation_column: str = "annotation",
+        keep_label_maps: bool = False,
+    ) -> None:
+        self.processor = processor
+        self.class_names = list(class_names)
+        self.ignored_ids = tuple(ignored_ids)
+        self.ignore_index = ignore_index
+        self.image_column = image_column
+        self.annotation_column = annotation_column
+        self.keep_label_maps = keep_label_maps
+        encoded = processor(text=self.class_names, return_tensors="pt")
+        self.input_ids: torch.Tensor = encoded["input_ids"]
+        self.attention_mask: torch.Tensor = encoded["attention_mask"]
+
+    def for_evaluation(self) -> "FGASegDataCollator":
+        """Returns the same collator, but with `keep_label_maps`."""
+        collator = copy.copy(self)
+        collator.keep_label_maps = True
+        return collator
+
+    def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Makes a batch of samples; see the class.
+
+        Raises:
+            ValueError: a row lacks a column, its label map does not fit the picture, it holds an id that is neither
+                a class nor ignored, or `ignore_index` is the index of a class.
+        """
+        if "pixel_values" not in samples[0]:
+            return self._prepare_rows(samples) | {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+        batch = {name: torch.stack([sample[name] for sample in samples]) for name in ("pixel_values", "labels")}
+        if "class_indices" not in samples[0]:
+            return batch | {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+        rows, class_indices = torch.unique(
+            torch.stack([sample["class_indices"] for sample in samples]), return_inverse=True
+        )
+        batch |= prompts_of_classes(self.input_ids, self.attention_mask, rows)
+        return batch | {"class_indices": class_indices}
+
+    def _prepare_rows(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        if 0 <= self.ignore_index < len(self.class_names):
+            raise ValueError(
+                f"With {len(self.class_names)} class names the label {self.ignore_index} cannot mean 'ignored'; set "
+                "`semantic_loss_ignore_index` in the model's config, and `ignore_index` here, to -100."
+            )
+        for column in (self.image_column, self.annotation_column):
+            if column not in rows[0]:
+                raise ValueError(
+                    f"A row has no {column!r}, only {', '.join(rows[0])}; name the right columns with `image_column` "
+                    "and `annotation_column`, and keep Trainer from dropping them by `remove_unused_columns=False`."
+                )
+        label_maps = [self._to_labels(row[self.annotation_column]) for row in rows]
+        prepared = self.processor(
+            images=[row[self.image_column] for row in rows], segmentation_maps=label_maps, return_tensors="pt"
+        )
+        batch = {"pixel_values": prepared["pixel_values"], "labels": prepared["labels"]}
+        if self.keep_label_maps:
+            batch["label_maps"] = [torch.from_numpy(label_map) for label_map in label_maps]
+        return batch
+
+    def _to_labels(self, label_map: Any) -> np.ndarray:
+        ids = label_map_to_array(label_map)
+        ignored = np.isin(ids, self.ignored_ids)
+        is_wrong = ~ignored & ((ids < 0) | (ids >= len(self.class_names)))
+        if is_wrong.any():
+            raise ValueError(
+                f"A label map holds the id {ids[is_wrong][0]}, but there are {len(self.class_names)} class names (ids "
+                f"0 to {len(self.class_names) - 1}); give all names, or list the id in `ignored_ids`."
+            )
+        return np.where(ignored, self.ignore_index, ids)
+
+
+def prompts_of_classes(
+    input_ids: torch.Tensor, attention_mask: torch.Tensor, rows: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Selects the prompts of some class names and cuts off the padding that all of them share.
+
+    Args:
+        input_ids: (N, L) or, with P templates, (N, P, L).
+        attention_mask: the same shape.
+        rows: (T,) the chosen names.
+
+    Returns:
+        `input_ids` and `attention_mask`, (T, L') or (T, P, L').
+    """
+    mask = attention_mask[rows]
+    length = int(mask.sum(-1).max())
+    return {"input_ids": input_ids[rows][..., :length], "attention_mask": mask[..., :length]}
