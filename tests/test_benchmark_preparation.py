@@ -416,3 +416,15 @@ def test_labels_of_sixteen_bits_are_tiff() -> None:
     labels = np.array([[0, 300], [846, 65535]], dtype=np.uint16)
     content = benchmark_preparation._encode(Image.fromarray(labels), "TIFF", compression="tiff_adobe_deflate")
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), labels)
+
+
+def test_a_missing_extra_is_not_a_broken_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "2008_000001.mat"
+    path.write_bytes(b"anything")
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is missing")
+
+    monkeypatch.setattr(benchmark_preparation, "_import_extra", refuse)
+    with pytest.raises(ValueError, match=r"scipy\.io is missing"):
+        benchmark_preparation._matlab_reader(path)()

@@ -567,8 +567,10 @@ def _matlab_reader(path: Path) -> Callable[[], np.ndarray]:
     def read() -> np.ndarray:
         if not path.is_file():
             raise FileNotFoundError(path)
+        # Outside the `try`: a missing extra is not a broken file.
+        matlab_files = _import_extra("scipy.io")
         try:
-            return _import_extra("scipy.io").loadmat(path, variable_names=["LabelMap"])["LabelMap"].astype(np.int64)
+            return matlab_files.loadmat(path, variable_names=["LabelMap"])["LabelMap"].astype(np.int64)
         # A broken file fails in as many ways as it has fields.
         except Exception as error:
             raise _LeftOut("with labels that cannot be read") from error
