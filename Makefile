@@ -1,4 +1,4 @@
-.PHONY: style quality test test-slow bench
+.PHONY: style quality test test-slow bench docs
 
 PYTHON ?= python
 
@@ -24,3 +24,7 @@ test-slow:
 # Speed and memory of inference on this machine.
 bench:
 	$(PYTHON) benchmarks/inference.py
+
+# The API reference, from the docstrings.
+docs:
+	$(PYTHON) docs/build_api.py

@@ -7,6 +7,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import logging
 import random
 import sys
 from pathlib import Path
@@ -18,6 +19,9 @@ import torch
 # At the end of the path, so that no script can hide a library of the same name.
 sys.path.append(str(Path(__file__).parent.parent / "training"))
 
+
+# PyTorch's compiler logs every step where somebody listens. pytest's capture would, and that takes long.
+logging.getLogger("torch.__trace").disabled = True
 
 pytest_plugins = ["transformers_test_report"]
 

@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import pytest
+from huggingface_hub import constants
 
 # What the Hub keeps in large-file storage instead of git.
 LARGE_FILES = (".safetensors",)
@@ -84,6 +88,8 @@ class _Handler(BaseHTTPRequestHandler):
                 repository.files[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
                 repository.files[value["path"]] = self.hub.large_objects[value["oid"]]
+            elif line["key"] == "deletedFile":
+                del repository.files[value["path"]]
         url = f"{self.hub.url}/{name}/commit/{repository.revision}"
         self._answer({"commitUrl": url, "commitOid": repository.revision})
 
@@ -103,6 +109,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _get(self) -> None:
         parts = unquote(urlsplit(self.path).path).strip("/").split("/")
+        if parts[0] == "spaces":
+            # A Space's files; held here as the repository `spaces/NAME`.
+            parts = ["/".join(parts[:2]), *parts[2:]]
         if parts[:2] == ["api", "models"]:
             self._describe("/".join(parts[2:4]), parts[4:])
             return
@@ -154,6 +163,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+
+def use_hub(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points this process, which is offline otherwise, at the stand-in until the test's end."""
+    for name, value in (
+        ("HF_HUB_OFFLINE", False),
+        ("HF_HUB_DISABLE_XET", True),
+        ("ENDPOINT", hub.url),
+        ("HUGGINGFACE_CO_URL_TEMPLATE", f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"),
+        ("HF_HUB_CACHE", str(cache)),
+    ):
+        monkeypatch.setattr(constants, name, value)
+    monkeypatch.setattr("transformers.utils.hub.is_offline_mode", lambda: False)
+    monkeypatch.setenv("HF_TOKEN", "hf_token_of_the_test")
 
 
 @contextmanager

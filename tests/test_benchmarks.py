@@ -21,6 +21,7 @@ from fgaseg_hf.benchmarks import (
     find_benchmark,
     first_synonyms,
     limit_short_side,
+    split_synonyms,
     voc_palette,
 )
 
@@ -87,9 +88,21 @@ def test_nineteen_classes_share_nine_prompts() -> None:
     shared = {prompt for prompt in prompts if prompts.count(prompt) > 1}
     assert len(shared) == 9
     assert sum(prompts.count(prompt) for prompt in shared) == 19
-    whole = replace(benchmark, prompted_synonyms="all").prompts_of(benchmark.class_names)
+    whole = replace(benchmark, prompted_synonyms="line").prompts_of(benchmark.class_names)
     assert whole == list(benchmark.class_names)
+    everything = replace(benchmark, prompted_synonyms="all").prompted_classes(benchmark.class_names)
+    assert [class_id for _, class_id in everything] == sorted(class_id for _, class_id in everything)
+    for class_id, line in enumerate(benchmark.class_names):
+        of_class = [prompt for prompt, prompted in everything if prompted == class_id]
+        assert of_class[0] == prompts[class_id]
+        assert {prompt.casefold() for prompt in of_class} == {word.strip().casefold() for word in line.split(",")}
     assert first_synonyms(["building, edifice", "sky"]) == ["building", "sky"]
+
+
+def test_synonyms_of_a_line() -> None:
+    assert split_synonyms("building, edifice") == ["building", "edifice"]
+    assert split_synonyms("Sky,  sky , blue sky,") == ["Sky", "blue sky"]
+    assert split_synonyms(", ") == [", "]
 
 
 def test_background_prompts_begin_with_the_twenty_classes() -> None:
@@ -98,6 +111,8 @@ def test_background_prompts_begin_with_the_twenty_classes() -> None:
     assert len(prompts) == 59
     assert tuple(prompts[:20]) == benchmark.class_names[:20] == BENCHMARKS["pas-20"].class_names
     assert set(prompts) == set(BENCHMARKS["pc-59"].class_names)
+    stands_for = [class_id for _, class_id in benchmark.prompted_classes(benchmark.class_names)]
+    assert stands_for == [min(place, 20) for place in range(59)]
 
 
 def test_shared_prompts_have_equal_rows() -> None:
@@ -198,8 +213,13 @@ def test_the_published_form_is_read_as_the_benchmark_says(tmp_path: Path) -> Non
     assert split.background_id == 1
     assert split.label_map(0)[1].tolist() == [IGNORED_LABEL] * 3 + [2] * 3
     assert split[0][0].size == (3, 2)
-    arguments.prompts, arguments.prompted_synonyms = None, "all"
+    assert split.class_of_prompt.tolist() == [0, 1, 1]
+    arguments.prompts, arguments.prompted_synonyms, arguments.background_id = None, "line", None
     assert load_segmentation_splits(arguments, ["validation"])["validation"].prompts == ["wall, side", "house", "other"]
+    arguments.prompted_synonyms = "all"
+    split = load_segmentation_splits(arguments, ["validation"])["validation"]
+    assert split.prompts == ["wall", "side", "house", "other"]
+    assert split.class_of_prompt.tolist() == [0, 0, 1, 2]
 
 
 @pytest.mark.parametrize(

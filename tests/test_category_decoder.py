@@ -1,5 +1,6 @@
 """The decoder's parts beside their form on concatenated inputs."""
 
+import pytest
 import torch
 from tiny_models import tiny_config
 
@@ -79,3 +80,52 @@ def test_only_kept_classes_are_decoded():
         second = decoder(masks, masks, changed, *rest)
     assert torch.equal(second.kept_classes, first.kept_classes)
     assert torch.equal(second.logits[:, kept], first.logits[:, kept])
+
+
+def test_upsampling_and_convolution_as_one_step():
+    torch.manual_seed(0)
+    stage = FGASegUpsamplingStage(in_dim=32, guidance_dim=8, out_dim=16)
+    costs, guidance = torch.randn(2, 3, 4, 5, 32), torch.randn(2, 8, 8, 10)
+    with torch.no_grad():
+        expected = maps_to_costs(stage.convolutions(stage.upsampling(costs_to_maps(costs)), guidance), 2)
+        torch.testing.assert_close(stage(costs, guidance), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"fusion": "add"}, {"use_local_pseudo_masks": False}], ids=["cat", "add", "no local"]
+)
+@pytest.mark.parametrize("grid", [(5, 4), (1, 1), (2, 9)])
+def test_first_scores_need_no_embeddings(fields, grid):
+    torch.manual_seed(0)
+    decoder = FGASegCategoryDecoder(tiny_config(**fields))
+    masks = torch.randn(2, 3, *grid)
+    local = torch.randn(2, 3, *grid) if decoder.config.use_local_pseudo_masks else None
+    with torch.no_grad():
+        scores = decoder._first_scores(masks, local)
+        expected = decoder.auxiliary_heads[0](decoder._embed(masks, local))
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_hooks_and_adapters_are_heard():
+    """What works through a module's call must not be passed over by computing with its weights."""
+    torch.manual_seed(0)
+    decoder = FGASegCategoryDecoder(tiny_config()).eval()
+    inputs = (torch.randn(1, 4, 3, 3), torch.randn(1, 4, 3, 3), torch.randn(1, 4, 16), torch.randn(1, 16, 3, 3))
+    guidance = (torch.randn(1, 12, 6, 6), torch.randn(1, 8, 12, 12))
+    modules = [
+        decoder.fusions[0].linear,
+        decoder.auxiliary_heads[0].convolution,
+        decoder.upsampling_1.upsampling,
+        decoder.upsampling_2.convolutions.convolution_1,
+        decoder.local_upsampling.upsampling,
+    ]
+    with torch.no_grad():
+        plain = decoder(*inputs, guidance)
+        called = []
+        for module in modules:
+            module.register_forward_hook(lambda module, *_: called.append(module))
+        hooked = decoder(*inputs, guidance)
+    assert set(called) == set(modules)
+    torch.testing.assert_close(hooked.logits, plain.logits, atol=1e-5, rtol=1e-4)
+    for ours, theirs in zip(hooked.auxiliary_logits, plain.auxiliary_logits, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)

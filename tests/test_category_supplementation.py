@@ -32,3 +32,16 @@ def test_local_masks_weigh_a_neighbourhood_channel_by_channel(kernel_size):
                 around = surrounded[:, row : row + kernel_size, column : column + kernel_size]
                 expected = (weights * around).sum() + kernels[index, -1]
                 torch.testing.assert_close(masks[0, index, row, column], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_classes_beyond_the_limit_have_no_local_masks():
+    torch.manual_seed(0)
+    module = FGASegLocalPseudoMasks(tiny_config(class_limit=3))
+    text, patches = torch.randn(2, 7, 16), torch.randn(2, 16, 4, 5)
+    with torch.no_grad():
+        every = module(text, patches)
+        limited = module(text, patches, global_pseudo_masks(text, patches))
+    best = global_pseudo_masks(text, patches).flatten(2).amax(dim=-1).topk(3, dim=1).indices
+    is_kept = torch.zeros(2, 7, dtype=torch.bool).scatter(1, best, True)
+    torch.testing.assert_close(limited[is_kept], every[is_kept], atol=1e-6, rtol=1e-5)
+    assert (limited[~is_kept] == torch.finfo(torch.float32).min).all()

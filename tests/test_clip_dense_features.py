@@ -1,11 +1,13 @@
 """CLIP kept dense, beside the same blocks written out by hand."""
 
+import math
+
 import pytest
 import torch
 from tiny_models import tiny_config, tiny_inputs, tiny_model
 from torch.nn.functional import layer_norm
 
-from fgaseg_hf.clip_dense_features import is_clip_parameter, is_trainable_parameter, tokens_to_map
+from fgaseg_hf.clip_dense_features import is_clip_parameter, is_trainable_parameter, patch_nearness, tokens_to_map
 
 
 def test_last_block_keeps_every_patchs_value():
@@ -47,3 +49,36 @@ def test_what_no_output_depends_on_never_trains(mode):
     assert last + "q_proj.weight" in names
     assert not any(name.startswith((last + "q_proj", last + "k_proj")) for name in trained)
     assert all(name in trained for name in names if not is_clip_parameter(name))
+
+
+def test_nearness_is_a_bell_of_the_distance_on_the_grid():
+    nearness = patch_nearness((2, 3), 1.5, torch.device("cpu"))
+    for i in range(6):
+        for j in range(6):
+            distance = (i // 3 - j // 3) ** 2 + (i % 3 - j % 3) ** 2
+            assert nearness[i, j].item() == pytest.approx(math.exp(-distance / (2 * 1.5**2)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "unused"),
+    [
+        ({"dense_attention": "self_correlation"}, ()),
+        ({"dense_attention": "neighbour"}, ("self_attn.q_proj",)),
+        ({"dense_residual": "none"}, ("self_attn.q_proj", "self_attn.k_proj", "mlp", "layer_norm2")),
+    ],
+)
+def test_what_the_last_block_leaves_out_does_not_train(fields, unused):
+    model = tiny_model(trainable_clip="all", **fields)
+    last = "fgaseg.vision_model.encoder.layers.2."
+    frozen = {
+        name.removeprefix(last).rsplit(".", 1)[0]
+        for name, parameter in model.named_parameters()
+        if name.startswith(last) and not parameter.requires_grad
+    }
+    assert {name for name in frozen if not name.startswith("mlp")} == set(unused) - {"mlp"}
+    assert any(name.startswith("mlp") for name in frozen) == ("mlp" in unused)
+    output = model.train()(**tiny_inputs(), labels=torch.zeros(2, 8, 8, dtype=torch.long))
+    output.loss.backward()
+    for name, parameter in model.named_parameters():
+        if name.startswith(last):
+            assert (parameter.grad is not None) == parameter.requires_grad, name

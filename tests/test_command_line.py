@@ -10,11 +10,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_clips import save_tiny_clip
 from tiny_models import tiny_model, tiny_processor
-from transformers import CLIPConfig
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig
 from typer.testing import CliRunner, Result
 
-from fgaseg_hf import command_line
+from fgaseg_hf import (
+    FGASegConfig,
+    FGASegForSemanticSegmentation,
+    FGASegProcessor,
+    FGASegVocabulary,
+    command_line,
+    segmenter,
+)
 from fgaseg_hf.command_line import app, find_pictures, output_names, parse_labels
 
 LABELS = "red car, blue house, sky"
@@ -98,9 +106,9 @@ def test_a_folder_shows_progress_and_encodes_text_once(
     model_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    encode = command_line.FGASegForSemanticSegmentation.get_text_embeddings
+    encode = FGASegForSemanticSegmentation.get_text_embeddings
     monkeypatch.setattr(
-        command_line.FGASegForSemanticSegmentation,
+        FGASegForSemanticSegmentation,
         "get_text_embeddings",
         lambda *arguments, **kwargs: calls.append(1) or encode(*arguments, **kwargs),
     )
@@ -151,6 +159,61 @@ def test_options_change_the_result(model_folder: Path, pictures: Path, tmp_path:
     assert (ids("--threshold", "0.0", "--device", "cpu") == plain).all()
 
 
+def test_groups_and_background(model_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, processor = tiny_model(), tiny_processor()
+    picture = Image.open(pictures / "a.png")
+    words, thing = ["red car", "blue house", "sky", "tree"], {"thing": ["red car", "sky"]}
+    pixel_values = processor(images=picture, return_tensors="pt")["pixel_values"]
+    whole = processor(images=picture, do_resize=False, return_tensors="pt")["pixel_values"]
+    for options, vocabulary in (
+        (["--labels", ",".join(words), "--group", "thing=red car, SKY"], FGASegVocabulary(words, groups=thing)),
+        (
+            ["--group", "thing=red car,sky", "--group", "rest = blue house, tree"],
+            FGASegVocabulary(["red car", "sky", "blue house", "tree"], groups=thing | {"rest": ["blue house", "tree"]}),
+        ),
+        (["--labels", ",".join(words), "--background", "none"], FGASegVocabulary(words, background="none")),
+        (
+            ["--labels", ",".join(words), "--group", "thing=red car,sky", "--background", "none", "--threshold", "0.6"],
+            FGASegVocabulary(words, groups=thing, background="none", background_threshold=0.6),
+        ),
+    ):
+        model.set_vocabulary(vocabulary.encode(model, processor))
+        with torch.no_grad():
+            outputs = model(pixel_values)
+        (expected,) = processor.post_process_semantic_segmentation(outputs, [picture.size[::-1]])
+        (probabilities,) = model.segment_with_sliding_window(whole)
+        for view, label_map in ((), expected), (("--sliding-window",), probabilities.argmax(dim=0)):
+            arguments = ["segment", pictures / "a.png", "--model", model_folder, "--output", tmp_path, *options, *view]
+            result = run(*arguments)
+            assert result.exit_code == 0, result.output
+            meaning = json.loads((tmp_path / "a_labels.json").read_text(encoding="utf-8"))
+            assert [entry["name"] for entry in meaning["classes"]] == vocabulary.labels
+            np.testing.assert_array_equal(np.array(Image.open(tmp_path / "a_labels.png")), label_map)
+            assert len(label_map.unique()) > 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--group", "vehicle"], '--group "vehicle=car, bus"'),
+        (["--group", "vehicle="], "no members"),
+        (["--group", "=car"], "no name"),
+        (["--group", "vehicle=car,,bus"], "blank"),
+        (["--group", "vehicle=car", "--group", "vehicle=bus"], "given twice"),
+        (["--group", "a=car", "--group", "b=Car"], "choose one"),
+        (["--group", "sky=car"], "rename it"),
+        (["--background", "none", "--threshold", "0"], "between 0 and 1"),
+        (["--background", " "], "at least one word"),
+    ],
+)
+def test_unusable_groups_and_background(
+    model_folder: Path, pictures: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    arguments = ["segment", pictures / "a.png", "--labels", LABELS, "--model", model_folder, "--output", tmp_path]
+    assert message in refused(*arguments, *options)
+
+
 def test_the_example_and_the_built_in_model(
     model_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,7 +222,8 @@ def test_the_example_and_the_built_in_model(
     tiny_processor().save_pretrained(builtin)
     Image.open(pictures / "a.png").save(builtin / "example.png")
     (builtin / "example.json").write_text(json.dumps({"labels": ["tree", "lake"]}))
-    monkeypatch.setattr(command_line, "builtin_model_folder", lambda: builtin)
+    for module in (command_line, segmenter):
+        monkeypatch.setattr(module, "builtin_model_folder", lambda: builtin)
 
     result = run("segment", "--output", tmp_path / "out")
     assert result.exit_code == 0, result.output
@@ -177,7 +241,8 @@ def test_the_example_and_the_built_in_model(
 def test_an_installation_without_the_built_in_model(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command_line, "builtin_model_folder", lambda: tmp_path / "nowhere")
+    for module in (command_line, segmenter):
+        monkeypatch.setattr(module, "builtin_model_folder", lambda: tmp_path / "nowhere")
     assert "example" in refused("segment")
     assert "example picture" in refused("segment", "--labels", LABELS)
     assert "nowhere" in refused("segment", pictures / "a.png", "--labels", LABELS, "--output", tmp_path)
@@ -221,8 +286,10 @@ def test_unusable_models(pictures: Path, tmp_path: Path, model_folder: Path) -> 
     assert "nobody/nothing" in refused(*options, "nobody/nothing")
     (tmp_path / "empty").mkdir()
     assert "config.json" in refused(*options, tmp_path / "empty")
+    CLIPTextConfig().save_pretrained(tmp_path / "text")
+    assert "'clip_text_model': give a FGASeg or CLIP checkpoint" in refused(*options, tmp_path / "text")
     CLIPConfig().save_pretrained(tmp_path / "clip")
-    assert "'clip'" in refused(*options, tmp_path / "clip")
+    assert "cannot be loaded" in refused(*options, tmp_path / "clip")  # no weights
     (tmp_path / "nameless").mkdir()
     (tmp_path / "nameless" / "config.json").write_text("{}")
     assert "no Transformers checkpoint" in refused(*options, tmp_path / "nameless")
@@ -241,6 +308,64 @@ def test_unusable_models(pictures: Path, tmp_path: Path, model_folder: Path) -> 
     assert lost in refused(*options, tmp_path / "broken")
     (tmp_path / "broken" / "model.safetensors").write_bytes(b"no weights")
     assert "cannot be loaded" in refused(*options, tmp_path / "broken")
+
+
+def test_a_plain_clip_segments_without_training(pictures: Path, tmp_path: Path) -> None:
+    clip, out = tmp_path / "clip", tmp_path / "out"
+    # Larger random weights, with which the patches of one picture differ.
+    save_tiny_clip(clip, vision_config={"initializer_factor": 3.0})
+    names = ",".join(f"thing {letter}" for letter in "abcdefgh")
+    options = [pictures / "a.png", "--labels", names, "--output", out]
+
+    def ids(model: Path, *more: str) -> np.ndarray:
+        result = run("segment", *options, "--model", model, *more)
+        assert result.exit_code == 0, result.output
+        assert ("plain CLIP" in result.stdout) == (model == clip)
+        return np.array(Image.open(out / "a_labels.png"))
+
+    plain = ids(clip)
+    assert plain.shape == (40, 50)
+    assert (ids(clip, "--threshold", "1.0") == 255).all()
+    assert len(np.unique(ids(clip, "--topk", "1"))) == 1
+    assert (ids(clip, "--sliding-window") != plain).any()
+
+    # the same as a checkpoint of its own
+    result = run("training-free", clip, "--out", tmp_path / "segmenter")
+    assert result.exit_code == 0, result.output
+    assert (ids(tmp_path / "segmenter") == plain).all()
+    options = ["--attention", "neighbour", "--residual", "none", "--affinity-layer", "1", "--image-size", "48"]
+    result = run("training-free", clip, "--out", tmp_path / "refined", *options, "--template", "the {}")
+    assert result.exit_code == 0, result.output
+    config = FGASegConfig.from_pretrained(tmp_path / "refined")
+    assert (config.dense_attention, config.dense_residual) == ("neighbour", "none")
+    assert (config.affinity_layer, config.image_size) == (1, 48)
+    processor = FGASegProcessor.from_pretrained(tmp_path / "refined")
+    assert processor.prompt_templates == ["the {}"]
+    assert dict(processor.image_processor.size) == {"height": 48, "width": 48}
+
+
+def test_bad_input_of_training_free(model_folder: Path, tmp_path: Path) -> None:
+    clip = tmp_path / "clip"
+    save_tiny_clip(clip)
+    assert "already" in refused("training-free", clip, "--out", clip)
+    assert "'fgaseg': give a CLIP checkpoint" in refused("training-free", model_folder, "--out", tmp_path / "new")
+    assert "`affinity_layer` 9" in refused("training-free", clip, "--out", tmp_path / "new", "--affinity-layer", "9")
+    assert "`image_size` 25" in refused("training-free", clip, "--out", tmp_path / "new", "--image-size", "25")
+    (clip / "tokenizer.json").unlink()
+    assert "tokenizer" in refused("training-free", clip, "--out", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_export_clip(model_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    clip = tmp_path / "clip"
+    result = run("export-clip", model_folder, "--out", clip)
+    assert result.exit_code == 0, result.output
+    assert isinstance(CLIPModel.from_pretrained(clip), CLIPModel)
+    result = run("segment", pictures / "a.png", "--labels", LABELS, "--model", clip, "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "already" in refused("export-clip", model_folder, "--out", clip)
+    assert "no model" in refused("export-clip", "no/such", "--out", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_other_unusable_options(model_folder: Path, pictures: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 from huggingface_hub.errors import StrictDataclassFieldValidationError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import tiny_config
+from tiny_models import TRAINING_FREE, tiny_config
 from transformers import AutoConfig, CLIPTextConfig, CLIPVisionConfig
 
 from fgaseg_hf import FGASegConfig
@@ -113,3 +113,9 @@ def test_a_field_out_of_range_is_named(fields, message):
 def test_a_field_of_the_wrong_type_is_named(name, value):
     with pytest.raises(StrictDataclassFieldValidationError, match=name):
         FGASegConfig(**{name: value})
+
+
+def test_training_free_switches_off_whatever_has_weights_of_its_own():
+    config = FGASegConfig.training_free()
+    assert {name: getattr(config, name) for name in TRAINING_FREE} == TRAINING_FREE
+    assert FGASegConfig.training_free(affinity_layer=3, use_alignment_head=True).use_alignment_head

@@ -17,6 +17,8 @@ from datasets import Image as ImageFeature
 from PIL import Image
 from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
 
+from fgaseg_hf.checkpoint_inspection import hash_checkpoint
+
 SCRIPT = Path(__file__).parent.parent / "training" / "evaluate.py"
 
 
@@ -64,6 +66,7 @@ def test_result_file_and_pictures(
     assert saved["result"]["num_pictures"] == 11
     assert set(saved["result"]["groups"]) == {"seen", "unseen"}
     assert len(saved["config_sha256"]) == 64
+    assert saved["checkpoint"] == hash_checkpoint(inputs / "model")
     assert saved["versions"]["torch"]
     assert "--ignored_ids 9" in saved["command"]
     printed = capsys.readouterr().out
@@ -80,9 +83,124 @@ def test_kept_classes_reach_the_model(evaluate: ModuleType, inputs: Path) -> Non
     assert report["result"]["num_pictures"] == 2
 
 
+class Killed(BaseException):
+    """Ends the process in the middle, as far as the code in it can tell."""
+
+
+@pytest.mark.parametrize("batch_size", ["1", "4"])
+def test_a_killed_evaluation_goes_on_to_the_identical_counts(
+    evaluate: ModuleType, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: str
+) -> None:
+    words = [*arguments(inputs), "--batch_size", batch_size, "--class_groups", str(inputs / "groups.json")]
+    words += ["--worst", "3", str(tmp_path / "worst")]
+    whole = evaluate.main(words)
+    words += ["--output", str(tmp_path / "result.json"), "--save_every", "2"]
+    predict = evaluate.SegmentationPredictor.predict
+    num_parts = 4 if batch_size == "1" else 1  # until it is killed
+    done: list[list[int]] = []
+
+    def predict_some(self: Any, rows: list[int]) -> Any:
+        if len(done) == num_parts:
+            raise Killed
+        done.append(rows)
+        return predict(self, rows)
+
+    for _ in range(2):
+        done.clear()
+        monkeypatch.setattr(evaluate.SegmentationPredictor, "predict", predict_some)
+        with pytest.raises(Killed):
+            evaluate.main(words)
+        assert not (tmp_path / "result.json").exists()
+    monkeypatch.setattr(evaluate.SegmentationPredictor, "predict", predict)
+    # another evaluation leaves the counts alone
+    evaluate.main([*words, "--seed", "7"])
+    assert list((tmp_path / "result.json.partial").iterdir())
+    asked: list[int] = []
+    monkeypatch.setattr(
+        evaluate.SegmentationPredictor, "predict", lambda self, rows: asked.extend(rows) or predict(self, rows)
+    )
+    resumed = evaluate.main(words)
+    assert len(asked) == 3 + 3  # those that were left, and the three worst again
+    assert resumed["confusion_matrix_sha256"] == whole["confusion_matrix_sha256"]
+    assert resumed["result"] == whole["result"]
+    assert resumed["worst_pictures"] == whole["worst_pictures"]
+    assert not (tmp_path / "result.json.partial").exists()
+
+
+def test_the_worst_pictures_are_the_worst(evaluate: ModuleType, inputs: Path, tmp_path: Path) -> None:
+    words = [*arguments(inputs), "--output", str(tmp_path / "result.json"), "--worst", "3"]
+    report = evaluate.main(words)
+    single = []
+    for row in range(11):
+        split = evaluate.load_segmentation_splits(
+            evaluate.DatasetArguments(dataset=str(inputs / "dataset"), ignored_ids=[9]), ["validation"]
+        )["validation"]
+        split.rows = split.rows.select([row])
+        accelerator = evaluate.Accelerator(cpu=True)
+        protocol = evaluate.EvaluationProtocol()
+        one = evaluate.evaluate_segmentation(tiny_model(), tiny_processor(), split, accelerator, protocol)
+        single.append(one.metric.compute().mean_iou)
+    order = sorted(range(11), key=lambda row: single[row])
+    assert [entry["row"] for entry in report["worst_pictures"]] == order[:3]
+    assert [entry["mean_iou"] for entry in report["worst_pictures"]] == pytest.approx(sorted(single)[:3])
+    names = sorted(path.name for path in (tmp_path / "result_worst").iterdir())
+    assert [name[:12] for name in names] == [f"{rank:02d}_row{row:06d}" for rank, row in enumerate(order[:3], 1)]
+
+
+def test_protocols_fill_in_what_is_not_given(evaluate: ModuleType, inputs: Path) -> None:
+    few = [*arguments(inputs), "--num_pictures", "2"]
+    published = evaluate.main([*few, "--protocol", "published"])
+    assert published["protocol"]["view"] == "sliding_window"
+    assert published["protocol"]["prompt_templates"] == ["A photo of a {} in the scene"]
+    assert published["protocol"]["class_pooling_size"] == 1
+    assert published["protocol"]["num_kept_classes"] is None
+    assert published["dataset"]["prompted_synonyms"] == "first"
+    users = evaluate.main([*few, "--protocol", "users", "--num_kept_classes", "3"])
+    assert users["protocol"]["view"] == "whole"
+    assert users["protocol"]["prompt_templates"] == list(evaluate.USER_TEMPLATES)
+    assert users["protocol"]["num_kept_classes"] == 3
+    assert users["dataset"]["prompted_synonyms"] == "all"
+    templates = evaluate.main([*few, "--protocol", "users", "--prompt_templates", "a {}", "the {}"])
+    assert templates["protocol"]["prompt_templates"] == ["a {}", "the {}"]
+    assert templates["protocol"]["num_kept_classes"] == 16
+
+
+def test_all_synonyms_count_as_their_class(evaluate: ModuleType, inputs: Path, tmp_path: Path) -> None:
+    # The synonyms together are the class names of another evaluation, whose counts must add up to these.
+    (tmp_path / "synonyms.txt").write_text("sky, water\nred car\ntree, blue house")
+    (tmp_path / "ids.json").write_text(json.dumps({"0": 0, "1": 1, "2": 2, "4": 2}))
+    words = [
+        *arguments(inputs),
+        "--class_names",
+        str(tmp_path / "synonyms.txt"),
+        "--id_map",
+        str(tmp_path / "ids.json"),
+    ]
+    merged = evaluate.main([*words, "--prompted_synonyms", "all"])
+    assert merged["labels"]["prompts"] == ["sky", "water", "red car", "tree", "blue house"]
+    assert merged["labels"]["class_of_prompt"] == [0, 0, 1, 2, 2]
+    single = evaluate.main(arguments(inputs))
+    pixels = {row["name"]: row for row in single["result"]["classes"]}
+    sums = [("sky", "water"), ("red car",), ("tree", "blue house")]
+    for row, names in zip(merged["result"]["classes"], sums, strict=True):
+        assert row["num_predicted_pixels"] == sum(pixels[name]["num_predicted_pixels"] for name in names)
+        assert row["num_true_pixels"] == sum(pixels[name]["num_true_pixels"] for name in names)
+
+
+def test_thousands_of_class_names(evaluate: ModuleType, inputs: Path, tmp_path: Path) -> None:
+    # of so many, the metric keeps totals alone
+    (tmp_path / "names.txt").write_text("\n".join([*CLASS_NAMES, *(f"car {number}" for number in range(2100))]))
+    words = [*arguments(inputs), "--class_names", str(tmp_path / "names.txt"), "--num_pictures", "1"]
+    report = evaluate.main([*words, "--vocabulary", "picture+2"])
+    assert len(report["confusion_matrix_sha256"]) == 64
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (["--worst", "3"], "--worst"),
+        (["--worst", "many", "here"], "--worst"),
+        (["--save_every", "0"], "--save_every"),
         (["--split", "test"], "test"),
         (["--save_pictures", "five", "here"], "--save_pictures"),
         (["--ignored_ids", "255"], "holds the id 9"),
@@ -98,22 +216,30 @@ def test_bad_arguments_get_one_sentence(evaluate: ModuleType, inputs: Path, more
 
 
 @pytest.mark.slow
-def test_two_processes_count_every_picture_once(evaluate: ModuleType, inputs: Path, tmp_path: Path) -> None:
-    one = evaluate.main(arguments(inputs))
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        port = str(listener.getsockname()[1])
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", port]
-    finished = subprocess.run(
-        [*command, str(SCRIPT), *arguments(inputs), "--output", str(tmp_path / "two.json")],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parent.parent / "src")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert finished.returncode == 0, finished.stderr
-    two = json.loads((tmp_path / "two.json").read_text())
-    assert two["num_processes"] == 2
-    assert two["confusion_matrix_sha256"] == one["confusion_matrix_sha256"]
-    assert two["result"] == json.loads(json.dumps(one["result"]))
+def test_several_processes_count_identically(evaluate: ModuleType, inputs: Path, tmp_path: Path) -> None:
+    words = [*arguments(inputs), "--worst", "4"]
+    one = evaluate.main([*words, "--output", str(tmp_path / "one.json")])
+    pictures = {path.name: path.read_bytes() for path in (tmp_path / "one_worst").iterdir()}
+    for num_processes in (2, 3):
+        with socket.socket() as listener:
+            listener.bind(("localhost", 0))
+            port = str(listener.getsockname()[1])
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+        command += ["--num_processes", str(num_processes), "--num_machines", "1", "--mixed_precision", "no"]
+        command += ["--dynamo_backend", "no", "--main_process_port", port]
+        output = tmp_path / f"{num_processes}.json"
+        finished = subprocess.run(
+            [*command, str(SCRIPT), *words, "--output", str(output)],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parent.parent / "src")},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert finished.returncode == 0, finished.stderr
+        several = json.loads(output.read_text())
+        assert several["num_processes"] == num_processes
+        assert several["confusion_matrix_sha256"] == one["confusion_matrix_sha256"]
+        assert several["result"] == json.loads(json.dumps(one["result"]))
+        assert several["worst_pictures"] == one["worst_pictures"]
+        saved = {path.name: path.read_bytes() for path in (tmp_path / f"{num_processes}_worst").iterdir()}
+        assert saved == pictures

@@ -5,9 +5,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import tiny_config
-from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, interpolate, one_hot
 
-from fgaseg_hf.losses import alignment_loss, binary_cross_entropy_of_labels, segmentation_loss
+from fgaseg_hf.cosine_decoder import softmax_log_odds
+from fgaseg_hf.losses import (
+    alignment_loss,
+    binary_cross_entropy_of_labels,
+    cross_entropy_of_labels,
+    segmentation_loss,
+)
 
 
 def one_hot_targets(labels: torch.Tensor, num_classes: int, ignore_index: int) -> torch.Tensor:
@@ -68,3 +74,22 @@ def test_dropped_classes_keep_the_loss_finite(ignored_as_negatives):
     high = binary_cross_entropy_of_labels(logits, labels + 1, 255, ignored_as_negatives)
     assert low.item() == pytest.approx(0.5 * torch.tensor(2.0).log().item())
     assert high.item() == pytest.approx(low.item() + 50)  # half the classes, 100 each
+
+
+def test_cross_entropy_of_log_odds_is_that_of_the_scores():
+    scores, labels = 5 * torch.randn(2, 4, 3, 3), torch.randint(0, 4, (2, 3, 3))
+    labels[0, 1] = 255
+    expected = cross_entropy(scores, labels, ignore_index=255)
+    torch.testing.assert_close(cross_entropy_of_labels(softmax_log_odds(scores), labels, 255), expected)
+    assert cross_entropy_of_labels(scores, torch.full_like(labels, 255), 255) == 0
+
+
+def test_a_model_without_a_decoder_takes_the_cross_entropy_and_leaves_ignored_pixels_out():
+    scores, labels = torch.randn(1, 3, 4, 4), torch.randint(0, 3, (1, 8, 8))
+    labels[0, 0] = 255
+    fields = {"decoder_type": "cosine", "use_local_pseudo_masks": False, "use_auxiliary_heads": False}
+    for as_negatives in (True, False):
+        config = tiny_config(**fields, ignored_pixels_as_negatives=as_negatives)
+        resized = interpolate(scores, size=(8, 8), mode="bilinear", align_corners=False)
+        expected = cross_entropy_of_labels(resized, labels, 255)
+        torch.testing.assert_close(segmentation_loss(scores, labels, config), expected)

@@ -14,6 +14,7 @@ from skimage import data as skimage_data
 from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
 from torch.utils.data import Dataset
 from transformers import pipeline
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.pipelines import ImageSegmentationPipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
@@ -284,9 +285,14 @@ def test_saved_and_loaded_by_its_name(tmp_path: Path) -> None:
     assert (tmp_path / "processor_config.json").is_file()
     assert (tmp_path / "pipeline_fgaseg.py").is_file()
     assert list(json.loads((tmp_path / "config.json").read_text())["custom_pipelines"]) == [TASK]
-    # The checkpoint brings the pipeline's code, so Transformers wants to be allowed to run it or be told of another.
-    loaded = pipeline(TASK, model=str(tmp_path), device="cpu", pipeline_class=ZeroShotImageSegmentationPipeline)
-    from_code = pipeline(TASK, model=str(tmp_path), device="cpu", trust_remote_code=True)
+    # The checkpoint brings the pipeline's code; where the package is installed, its own serves, and nothing is asked.
+    loaded = pipeline(TASK, model=str(tmp_path), device="cpu")
+    for trust in (True, False):
+        assert type(pipeline(TASK, model=str(tmp_path), device="cpu", trust_remote_code=trust)) is type(loaded)
+    assert type(loaded) is ZeroShotImageSegmentationPipeline
+    implementation = json.loads((tmp_path / "config.json").read_text())["custom_pipelines"][TASK]["impl"]
+    code = get_class_from_dynamic_module(implementation, str(tmp_path))
+    from_code = pipeline(TASK, model=str(tmp_path), device="cpu", pipeline_class=code)
     assert type(from_code).__module__.startswith("transformers_modules")
     picture = scenes(1)[0]
     scores = [

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import datasets
@@ -216,3 +217,18 @@ def test_command_line_does_not_write_over_a_data_set(tmp_path, capsys):
     (tmp_path / "data" / "train-00000-of-00001.parquet").write_bytes(b"")
     assert scenes.main(["--out", str(tmp_path), "--num_train", "1"]) == 2
     assert "already holds" in capsys.readouterr().err
+
+
+def test_other_scenes_in_the_same_folder_are_read_anew(tmp_path: Path) -> None:
+    # `datasets` keeps what it read under a key made of the card and the names of the files
+    first_bytes = []
+    for seed in (0, 1):
+        shutil.rmtree(tmp_path / "scenes", ignore_errors=True)
+        scenes.write_scenes(tmp_path / "scenes", {"train": 2}, seed=seed, size=64)
+        rows = datasets.load_dataset(str(tmp_path / "scenes"), split="train", cache_dir=str(tmp_path / "cache"))
+        first_bytes.append(np.asarray(rows[0]["image"]).tobytes())
+    assert first_bytes[0] != first_bytes[1]
+    card = (tmp_path / "scenes" / "README.md").read_text()
+    shutil.rmtree(tmp_path / "scenes")
+    scenes.write_scenes(tmp_path / "scenes", {"train": 2}, seed=1, size=64)
+    assert (tmp_path / "scenes" / "README.md").read_text() == card

@@ -15,7 +15,7 @@ from segmentation_evaluation import (
     EvaluationProtocol,
     embed_class_names,
     evaluate_segmentation,
-    pictures_of_process,
+    parts_of_process,
     vocabulary_of_picture,
 )
 from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
@@ -35,7 +35,7 @@ def split() -> SegmentationSplit:
 def evaluate(split: SegmentationSplit, model: Any = None, **keywords: Any) -> tuple[Any, dict[int, np.ndarray]]:
     seen: dict[int, np.ndarray] = {}
     num_pictures = keywords.pop("num_pictures", None)
-    metric = evaluate_segmentation(
+    evaluation = evaluate_segmentation(
         model or tiny_model(),
         tiny_processor(),
         split,
@@ -44,7 +44,7 @@ def evaluate(split: SegmentationSplit, model: Any = None, **keywords: Any) -> tu
         num_pictures=num_pictures,
         observer=lambda index, picture, prediction, labels: seen.update({index: prediction}),
     )
-    return metric, seen
+    return evaluation.metric, seen
 
 
 def test_counts_are_those_of_single_predictions(split: SegmentationSplit) -> None:
@@ -116,14 +116,14 @@ def test_names_are_embedded_in_parts(split: SegmentationSplit) -> None:
     torch.testing.assert_close(whole, parts, atol=1e-5, rtol=0)
 
 
-def test_every_picture_belongs_to_one_process() -> None:
+def test_every_part_belongs_to_one_process() -> None:
     class Process:
         def __init__(self, index: int) -> None:
             self.process_index, self.num_processes = index, 3
 
-    shards = [list(pictures_of_process(11, Process(index))) for index in range(3)]  # type: ignore[arg-type]
+    shards = [parts_of_process(range(11), Process(index)) for index in range(3)]  # type: ignore[arg-type]
     assert sorted(sum(shards, [])) == list(range(11))
-    assert pictures_of_process(1, Process(2)) == range(2, 1, 3)  # type: ignore[arg-type]
+    assert parts_of_process([4], Process(2)) == []  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("keywords", [{"vocabulary": "some"}, {"vocabulary": "picture+"}, {"batch_size": 0}])

@@ -299,3 +299,31 @@ def test_evaluate_loads_the_metric_by_its_path(tmp_path: Path, monkeypatch: pyte
     assert module.compute()["pixel_accuracy"] != numbers["pixel_accuracy"]
     with pytest.raises(ValueError, match="one process"):
         evaluate.load(str(path), class_names=NAMES, num_process=2, cache_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize("background_id", [None, 3])
+@pytest.mark.parametrize("ignored_ids", [(), (255,), (2, 65535), (-1,)])
+def test_the_one_pass_counts_as_the_careful_way(background_id: int | None, ignored_ids: tuple[int, ...]) -> None:
+    generator = np.random.default_rng(0)
+    names = [f"class {number}" for number in range(5)]
+    label = generator.choice([0, 1, 2, 3, 4, *ignored_ids], (3, 20, 30))
+    prediction = generator.integers(0, 5 if background_id is None else 9, (3, 20, 30))
+    fast = SegmentationConfusionMatrix(names, ignored_ids, background_id=background_id)
+    slow = SegmentationConfusionMatrix(names, ignored_ids, background_id=background_id)
+    slow._counts_in_one_pass = lambda prediction, label: False  # type: ignore[method-assign]
+    assert fast._counts_in_one_pass(torch.from_numpy(prediction), torch.from_numpy(label))
+    fast.reset()
+    for metric in (fast, slow):
+        metric.update(prediction, label)
+    assert torch.equal(fast.matrix, slow.matrix)
+    assert fast.num_pictures == slow.num_pictures == 3
+    assert int(fast.matrix.sum()) == int((~np.isin(label, ignored_ids)).sum())
+
+
+@pytest.mark.parametrize(("label", "prediction"), [(2, 0), (-1, 0), (-1, 1), (0, 2), (0, -1), (2**60, 0), (1, -2)])
+def test_the_one_pass_lets_no_wrong_id_through(label: int, prediction: int) -> None:
+    metric = SegmentationConfusionMatrix(["sky", "road"], (255,))
+    with pytest.raises(ValueError, match="outside the 2 classes"):
+        metric.update(np.array([[0, prediction]]), np.array([[0, label]]))
+    assert int(metric.matrix.sum()) == 0
+    assert metric.num_pictures == 0

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_models import tiny_inputs, tiny_model
 
-from fgaseg_hf import predict_with_sliding_window
+from fgaseg_hf import label_with_sliding_window, predict_with_sliding_window, sliding_window
 from fgaseg_hf.sliding_window import split_into_windows, stitch_windows
 
 
@@ -49,8 +49,33 @@ def test_published_settings_see_five_views():
         seen.append(tuple(pictures.shape))
         return torch.zeros(len(pictures), 1, 4, 4)
 
-    predict_with_sliding_window(predict_logits, [torch.randn(3, 100, 80)])
+    predict_with_sliding_window(predict_logits, [torch.randn(3, 100, 80)], batch_size=8)
     assert seen == [(5, 3, 384, 384)]
+    predict_with_sliding_window(predict_logits, [torch.randn(3, 100, 80)], batch_size=2)
+    assert [shape[0] for shape in seen[1:]] == [2, 2, 1]
+    predict_with_sliding_window(predict_logits, [torch.randn(3, 100, 80)])
+    assert [shape[0] for shape in seen[4:]] == [1] * 5
+
+
+@pytest.mark.parametrize("use_whole_picture", [True, False])
+def test_labels_are_the_best_of_all_probabilities(monkeypatch, use_whole_picture):
+    model, inputs = tiny_model(num_kept_classes=3), tiny_inputs(1, 6)
+    pictures = [torch.randn(3, 50, 70), torch.randn(3, 33, 20)]
+
+    def predict_logits(windows):
+        return model(pixel_values=windows, text_embeddings=inputs["text_embeddings"]).logits
+
+    settings = {"window_size": 32, "overlap": 0.25, "use_whole_picture": use_whole_picture}
+    with torch.no_grad():
+        whole = predict_with_sliding_window(predict_logits, pictures, **settings)
+        # two classes at a time
+        monkeypatch.setattr(sliding_window, "VALUES_PER_PART", 2 * 5 * 32 * 32)
+        parts = predict_with_sliding_window(predict_logits, pictures, **settings)
+        labelled = label_with_sliding_window(predict_logits, pictures, **settings)
+    for probabilities, in_parts, (label_map, best) in zip(whole, parts, labelled, strict=True):
+        assert torch.equal(in_parts, probabilities)
+        assert torch.equal(best, probabilities.amax(dim=0))
+        assert torch.equal(label_map, probabilities.argmax(dim=0))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +85,8 @@ def test_published_settings_see_five_views():
         ({"resized_size": 100}, "`resized_size` 100"),
         ({"overlap": 1.0}, "`overlap` is 1.0"),
         ({"overlap": -0.5}, "`overlap` is -0.5"),
+        ({"batch_size": 0}, "`batch_size` is 0"),
+        ({"max_memory": -1}, "`max_memory` is -1"),
         ({"pixel_values": []}, "`pixel_values` is empty"),
     ],
 )

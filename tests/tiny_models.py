@@ -10,6 +10,7 @@ from fgaseg_hf import (
     FGASegForSemanticSegmentation,
     FGASegImageProcessorPil,
     FGASegProcessor,
+    FGASegVocabulary,
 )
 
 IMAGE_SIZE = 32
@@ -43,6 +44,15 @@ TINY: dict[str, Any] = {
     "decoder_dims": (16, 16),
     "class_limit": 8,
     "class_padding": 8,
+}
+
+# The fields of `FGASegConfig.training_free`.
+TRAINING_FREE: dict[str, Any] = {
+    "decoder_type": "cosine",
+    "p2tformer_num_layers": 0,
+    "use_alignment_head": False,
+    "use_local_pseudo_masks": False,
+    "use_auxiliary_heads": False,
 }
 
 
@@ -83,3 +93,13 @@ def tiny_inputs(
         "pixel_values": torch.randn(batch_size, 3, height, width, generator=generator),
         "text_embeddings": torch.nn.functional.normalize(text, dim=-1),
     }
+
+
+def tiny_vocabulary() -> FGASegVocabulary:
+    """A vocabulary with each of its features, not encoded."""
+    return FGASegVocabulary(
+        ["car", "bus", "sofa", "sky"],
+        synonyms={"sofa": ["couch", "settee"], "Sky": ["heaven"]},
+        groups={"vehicle": ["bus", "CAR"]},
+        background="none of these",
+    )

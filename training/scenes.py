@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import io
 import itertools
 import json
@@ -127,16 +128,20 @@ def write_scenes(out: Path, counts: dict[str, int], seed: int = 0, size: int = 2
     if out.exists() and (not out.is_dir() or any((out / "data").glob("*.parquet"))):
         raise ValueError(f"{out} already holds a data set or is no folder; name a new folder.")
     (out / "data").mkdir(parents=True, exist_ok=True)
+    contents = hashlib.sha256()
     for split, count in counts.items():
         if count:
-            _write_split(out / "data", split, count, seed, size, num_workers)
+            _write_split(out / "data", split, count, seed, size, num_workers, contents)
     (out / "class_names.txt").write_text("\n".join(CLASS_NAMES) + "\n", encoding="utf-8")
     groups = {"seen": SEEN_NAMES, "unseen": UNSEEN_NAMES, "new_places": NEW_PLACE_NAMES}
     (out / "class_groups.json").write_text(json.dumps(groups, indent=1) + "\n", encoding="utf-8")
-    (out / "README.md").write_text(_card(counts, seed, size), encoding="utf-8")
+    (out / "README.md").write_text(_card(counts, seed, size, contents.hexdigest()), encoding="utf-8")
 
 
-def _write_split(folder: Path, split: str, count: int, seed: int, size: int, num_workers: int) -> None:
+def _write_split(
+    folder: Path, split: str, count: int, seed: int, size: int, num_workers: int, contents: hashlib._Hash
+) -> None:
+    """Writes the files of a split; pictures and label maps as they are stored go into the hash `contents`."""
     rows_a_file, rows_a_group = 4000, 50
     num_files = -(-count // rows_a_file)
     tasks = ((_scene_number(seed, index), split, size) for index in range(count))
@@ -155,13 +160,20 @@ def _write_split(folder: Path, split: str, count: int, seed: int, size: int, num
             with pq.ParquetWriter(path, FEATURES.arrow_schema) as writer:
                 while left:
                     group = list(itertools.islice(rows, min(rows_a_group, left)))
+                    for row in group:
+                        for column in FEATURES:
+                            contents.update(row[column]["bytes"] or b"")
                     writer.write_table(pa.Table.from_pylist(group, schema=FEATURES.arrow_schema))
                     left -= len(group)
                     progress.update(len(group))
 
 
-def _card(counts: dict[str, int], seed: int, size: int) -> str:
-    """Returns the data set's card, whose YAML tells `datasets` which file is which split."""
+def _card(counts: dict[str, int], seed: int, size: int, content_hash: str) -> str:
+    """Returns the data set's card, whose YAML tells `datasets` which file is which split.
+
+    The hash of the content is part of that YAML: `datasets` keeps what it has read under a key made of the card and of
+    the files' names, so that without it other scenes written to the same folder would be taken for the first ones.
+    """
     files = "\n".join(f"  - split: {split}\n    path: data/{split}-*.parquet" for split in counts if counts[split])
     listed = ", ".join(f"`{split}` {count}" for split, count in counts.items() if count)
     places = "\n".join(f"- {noun}: {', '.join(sorted(names))}" for noun, names in NEW_PLACES.items())
@@ -176,6 +188,7 @@ configs:
   data_files:
 {files}
 dataset_info:
+  description: "generated scenes, sha256 {content_hash}"
   features:
   - name: image
     dtype: image

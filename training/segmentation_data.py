@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import datasets
 import numpy as np
@@ -21,6 +21,7 @@ from torch.utils.data import Dataset, Sampler
 
 from fgaseg_hf.benchmarks import (
     LabelDecoding,
+    PromptedSynonyms,
     decode_label_map,
     find_benchmark,
     limit_short_side,
@@ -66,8 +67,9 @@ class DatasetArguments:
     prompts: str | None = field(
         default=None, metadata={"help": "text file of what to ask for, a line a class, if not the names themselves"}
     )
-    prompted_synonyms: Literal["first", "all"] | None = field(
-        default=None, metadata={"help": "of 'building, edifice', ask for the first or for the line as it stands"}
+    prompted_synonyms: PromptedSynonyms | None = field(
+        default=None,
+        metadata={"help": "of 'building, edifice', ask for the first, for all (the best counts) or for the line"},
     )
     class_groups: str | None = field(
         default=None, metadata={"help": 'JSON file of class names by group, such as {"seen": [...], "unseen": [...]}'}
@@ -101,7 +103,8 @@ class SegmentationSplit:
         id_map: raw id to class id where the file's ids are not the class ids.
         ignore_unmapped_ids: whether raw ids that the id map lacks are not annotated; otherwise they are errors.
         prompts: what the model is asked for, one text an output; None asks for the class names.
-        background_id: class that every prediction from this id on counts as; there may then be more prompts than names.
+        class_of_prompt: the class id that each prompt stands for; None where prompts and class names go in pairs.
+        background_id: class that all further prompts stand for, as `class_of_prompt` then says; None without this rule.
         max_short_side: pixels to which the shorter side of a larger picture is brought; None leaves all as they are.
     """
 
@@ -114,6 +117,7 @@ class SegmentationSplit:
     id_map: dict[int, int] | None = None
     ignore_unmapped_ids: bool = True
     prompts: list[str] | None = None
+    class_of_prompt: Any = None
     background_id: int | None = None
     max_short_side: int | None = None
 
@@ -133,7 +137,13 @@ class SegmentationSplit:
             )
         if self.prompts is None:
             self.prompts = self.class_names
-        elif len(self.prompts) != len(self.class_names) and self.background_id is None:
+        if self.class_of_prompt is None:
+            self.class_of_prompt = range(len(self.prompts))
+        self.class_of_prompt = np.asarray(self.class_of_prompt, dtype=np.int64)
+        asked_for = set(self.class_of_prompt.tolist())
+        known = asked_for <= set(range(len(self.class_names)))
+        fits = known if self.background_id is not None else known and len(asked_for) == len(self.class_names)
+        if len(self.class_of_prompt) != len(self.prompts) or not fits:
             raise ValueError(
                 f"There are {len(self.prompts)} prompts for {len(self.class_names)} class names; give one a name, or a "
                 "--background_id that further predictions count as."
@@ -199,6 +209,21 @@ class SegmentationSplit:
         # `present` is sorted, so each pixel's place in it finds its class in one pass over the map
         classes = np.array([table[int(label)] for label in present], dtype=np.int64)
         return classes[np.searchsorted(present, raw)]
+
+    @property
+    def training_prompts(self) -> list[str]:
+        """What training asks for: one prompt a class name, the first of several.
+
+        Raises:
+            ValueError: a background rule lets one class stand for many prompts, which no single one can be trained as.
+        """
+        if self.background_id is not None and len(self.prompts or []) > len(self.class_names):
+            raise ValueError(
+                f"Class {self.background_id} stands for all prompts from this id on, which is a rule to measure by; "
+                "train on a data set without it, such as pas-20 or pc-59."
+            )
+        first = np.unique(self.class_of_prompt, return_index=True)[1]
+        return [(self.prompts or [])[place] for place in first]
 
     def check_label_maps(self, num_checked: int | None = None) -> int:
         """Reads label maps, spread evenly over the split, to find ids outside the class list before training starts.
@@ -348,11 +373,13 @@ def load_segmentation_splits(arguments: DatasetArguments, names: Sequence[str]) 
 
     id_map = load_id_map(arguments.id_map) if arguments.id_map else benchmark.id_map
     ignored_ids = benchmark.ignored_ids if arguments.ignored_ids is None else tuple(arguments.ignored_ids)
-    if arguments.prompts:
-        prompts = load_prompts(arguments.prompts)
-    else:
-        synonyms = _given(arguments.prompted_synonyms, benchmark.prompted_synonyms)
-        prompts = replace(benchmark, prompted_synonyms=synonyms).prompts_of(class_names)
+    benchmark = replace(
+        benchmark,
+        prompts=tuple(load_prompts(arguments.prompts)) if arguments.prompts else benchmark.prompts,
+        prompted_synonyms=_given(arguments.prompted_synonyms, benchmark.prompted_synonyms),
+        background_id=_given(arguments.background_id, benchmark.background_id),
+    )
+    prompted = benchmark.prompted_classes(class_names)
     revision = _given(arguments.dataset_revision, None if arguments.dataset else benchmark.revision)
     return {
         name: SegmentationSplit(
@@ -364,8 +391,9 @@ def load_segmentation_splits(arguments: DatasetArguments, names: Sequence[str]) 
             ignored_ids=ignored_ids or (),
             id_map=id_map,
             ignore_unmapped_ids=arguments.id_map is not None or benchmark.ignored_ids is None,
-            prompts=prompts,
-            background_id=_given(arguments.background_id, benchmark.background_id),
+            prompts=[prompt for prompt, _ in prompted],
+            class_of_prompt=[class_id for _, class_id in prompted],
+            background_id=benchmark.background_id,
             max_short_side=_given(arguments.max_short_side, benchmark.max_short_side),
         )
         for name in names

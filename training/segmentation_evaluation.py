@@ -2,6 +2,7 @@
 """Measures a model on a split: the part that `train.py` and `evaluate.py` share."""
 
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from augmentation import IGNORED_LABEL
+from partial_counts import CountsSoFar, PartialCounts
 from PIL import Image
 from segmentation_data import SegmentationSplit, prompts_of_classes, spread_evenly
 
@@ -75,12 +77,115 @@ def embed_class_names(
     return torch.cat(embeddings)
 
 
-def pictures_of_process(num_pictures: int, accelerator: Accelerator) -> range:
-    """Returns the pictures that this process evaluates: every picture belongs to exactly one process."""
-    return range(accelerator.process_index, num_pictures, accelerator.num_processes)
+@dataclass(kw_only=True)
+class SegmentationEvaluation:
+    """What an evaluation has counted, the same on every process.
+
+    Attributes:
+        metric: the confusion matrix of all pictures.
+        rows: the pictures' places in the split.
+        picture_mean_iou: of each of them the mean IoU over the classes that its truth holds; NaN without any.
+        seconds: the time that it took, on the slowest process, with the earlier parts of an evaluation that went on.
+    """
+
+    metric: SegmentationConfusionMatrix
+    rows: list[int]
+    picture_mean_iou: np.ndarray
+    seconds: float
+
+    def worst(self, number: int) -> list[tuple[int, float]]:
+        """Returns the places in the split of the worst pictures, worst first, each with its mean IoU."""
+        order = np.argsort(self.picture_mean_iou, kind="stable")  # NaN comes last
+        return [
+            (self.rows[place], float(self.picture_mean_iou[place]))
+            for place in order[:number]
+            if not np.isnan(self.picture_mean_iou[place])
+        ]
 
 
-@torch.no_grad()
+class SegmentationPredictor:
+    """Predicts pictures of one split as a protocol says.
+
+    Args:
+        model: an FGASeg model (not wrapped for distributed training) in evaluation mode.
+        processor: its processor.
+        split: pictures and label maps.
+        protocol: how pictures are shown and what is asked for.
+        device: where the model is.
+
+    Raises:
+        ValueError: the split has a background rule, which needs all prompts, and the protocol leaves some out.
+    """
+
+    def __init__(
+        self, model: Any, processor: Any, split: SegmentationSplit, protocol: EvaluationProtocol, device: torch.device
+    ) -> None:
+        if split.background_id is not None and protocol.num_distractors is not None:
+            raise ValueError(
+                "A benchmark with a background rule asks every picture for all prompts: leave the vocabulary."
+            )
+        self.model = model
+        self.processor = processor
+        self.split = split
+        self.protocol = protocol
+        self.text_embeddings = embed_class_names(model, encode_prompts(processor, split.prompts or []), device)
+
+    @property
+    def pictures_at_once(self) -> int:
+        """How many pictures can go through together: class names of their own differ in number, windows in place."""
+        together = self.protocol.num_distractors is None and self.protocol.view == "whole"
+        return self.protocol.batch_size if together else 1
+
+    @torch.no_grad()
+    def predict(self, rows: Sequence[int]) -> list[tuple[Image.Image, np.ndarray, np.ndarray]]:
+        """Returns of some pictures, at most `pictures_at_once`, the picture, its true class ids and the predicted ones.
+
+        Args:
+            rows: their places in the split.
+        """
+        samples = [self.split[row] for row in rows]
+        text_embeddings, class_of_prompt = self.text_embeddings, self.split.class_of_prompt
+        if self.protocol.num_distractors is not None:
+            (labels,) = (labels for _, labels in samples)
+            classes = vocabulary_of_picture(
+                labels, len(self.split.class_names), self.protocol.num_distractors, [self.protocol.seed, rows[0]]
+            )
+            prompts = np.flatnonzero(np.isin(class_of_prompt, classes))
+            class_of_prompt = class_of_prompt[prompts]
+            text_embeddings = text_embeddings[torch.from_numpy(prompts).to(text_embeddings.device)]
+        pictures = [picture for picture, _ in samples]
+        predicted = self._predict_prompts(pictures, text_embeddings)
+        return [
+            (picture, labels, class_of_prompt[prompt_map])
+            for (picture, labels), prompt_map in zip(samples, predicted, strict=True)
+        ]
+
+    def _predict_prompts(self, pictures: list[Image.Image], text_embeddings: torch.Tensor) -> list[np.ndarray]:
+        """Returns for each pixel (H, W) of some pictures which of the prompts fits best."""
+        device, protocol = text_embeddings.device, self.protocol
+        if protocol.view == "whole":
+            pixel_values = self.processor(images=pictures, return_tensors="pt")["pixel_values"].to(device)
+            outputs = self.model(pixel_values=pixel_values, text_embeddings=text_embeddings)
+            label_maps = self.processor.post_process_semantic_segmentation(
+                outputs, target_sizes=[picture.size[::-1] for picture in pictures]
+            )
+        else:
+            # at their own size: the sliding window resizes them itself
+            images = [
+                self.processor(images=picture, do_resize=False, return_tensors="pt")["pixel_values"][0]
+                for picture in pictures
+            ]
+            scores = self.model.segment_with_sliding_window(
+                [image.to(device) for image in images],
+                text_embeddings,
+                window_size=protocol.window_size or self.model.config.image_size,
+                resized_size=protocol.resized_size,
+                batch_size=protocol.batch_size,
+            )
+            label_maps = [score.argmax(0) for score in scores]
+        return [label_map.cpu().numpy() for label_map in label_maps]
+
+
 def evaluate_segmentation(
     model: Any,
     processor: Any,
@@ -89,96 +194,103 @@ def evaluate_segmentation(
     protocol: EvaluationProtocol,
     *,
     num_pictures: int | None = None,
+    partial_counts: PartialCounts | None = None,
     observer: PredictionObserver | None = None,
-    progress: Callable[[Iterable[int]], Iterable[int]] = lambda indices: indices,
-) -> SegmentationConfusionMatrix:
+    progress: Callable[[Iterable[int]], Iterable[int]] = lambda parts: parts,
+) -> SegmentationEvaluation:
     """Counts a model's predictions on a split, exactly, on any number of processes.
+
+    The pictures are cut into parts, which go through the model together; each part belongs to one process, and its
+    pictures are the same whatever the number of processes and restarts, so that rounding is, too.
 
     Args:
         model: an FGASeg model (not wrapped for distributed training), on the accelerator's device.
         processor: its processor.
         split: pictures and label maps.
-        accelerator: says which part of the split is this process's, and sums the counts.
+        accelerator: says which parts of the split are this process's, and sums the counts.
         protocol: how pictures are shown and what is asked for.
         num_pictures: only this many pictures, spread evenly over the split; None takes all.
+        partial_counts: where counts are kept while they are made, to go on with after an interruption.
         observer: is shown every prediction of this process.
-        progress: wraps the iteration, for a progress bar.
+        progress: wraps the iteration over this process's parts, for a progress bar.
 
     Returns:
-        The confusion matrix, the same on every process, over the split's class names.
+        The counts over the split's class names.
     """
+    started = time.monotonic()
     was_training = model.training
     model.eval()
-    if split.background_id is not None and protocol.num_distractors is not None:
-        raise ValueError("A benchmark with a background rule asks every picture for all prompts: leave the vocabulary.")
-    encoded = encode_prompts(processor, split.prompts or split.class_names)
-    text_embeddings = embed_class_names(model, encoded, accelerator.device)
+    predictor = SegmentationPredictor(model, processor, split, protocol, accelerator.device)
+    rows = spread_evenly(len(split) if num_pictures is None else num_pictures, len(split))
+    places = [
+        list(range(first, min(first + predictor.pictures_at_once, len(rows))))
+        for first in range(0, len(rows), predictor.pictures_at_once)
+    ]
     metric = SegmentationConfusionMatrix(split.class_names, ignored_ids=(IGNORED_LABEL,))
+    scores = np.zeros(len(rows))
+    before = CountsSoFar(metric.state_dict(), np.zeros(len(places), dtype=bool), scores.copy(), 0.0)
+    if partial_counts is not None:
+        before = partial_counts.load(before)
+        # nobody writes before all have read: the next session's counts are no part of the earlier ones
+        accelerator.wait_for_everyone()
+    now_done = np.zeros(len(places), dtype=bool)
 
-    chosen = spread_evenly(len(split) if num_pictures is None else num_pictures, len(split))
-    mine = [chosen[place] for place in pictures_of_process(len(chosen), accelerator)]
+    def save() -> None:
+        if partial_counts is not None:
+            counts = CountsSoFar(metric.state_dict(), now_done, scores, time.monotonic() - started)
+            partial_counts.save(accelerator.process_index, counts)
 
-    # Pictures with class names of their own go through one at a time: their numbers of classes differ
-    at_once = protocol.batch_size if protocol.num_distractors is None and protocol.view == "whole" else 1
-    waiting: list[int] = []
-    for place, index in enumerate(progress(mine)):
-        waiting.append(index)
-        if len(waiting) < at_once and place + 1 < len(mine):
-            continue
-        samples = [split[row] for row in waiting]
-        predictions = _predict(model, processor, samples, waiting, text_embeddings, protocol)
-        for row, (picture, labels), prediction in zip(waiting, samples, predictions, strict=True):
-            if split.background_id is not None:
-                prediction = np.minimum(prediction, split.background_id)
+    mine = parts_of_process(np.flatnonzero(~before.done).tolist(), accelerator)
+    for part in progress(mine):
+        part_rows = [rows[place] for place in places[part]]
+        for place, row, (picture, labels, prediction) in zip(
+            places[part], part_rows, predictor.predict(part_rows), strict=True
+        ):
             metric.update(prediction, labels)
+            scores[place] = picture_mean_iou(prediction, labels, split.class_names)
             if observer is not None:
                 observer(row, picture, prediction, labels)
-        waiting = []
+        now_done[part] = True
+        if partial_counts is not None and partial_counts.is_due(now_done.sum() * predictor.pictures_at_once):
+            save()
+    save()
 
     metric.synchronize(accelerator)
+    earlier = SegmentationConfusionMatrix(split.class_names, ignored_ids=(IGNORED_LABEL,))
+    earlier.load_state_dict(before.state)
+    metric.merge(earlier)
+    # each picture was scored once, by one process: the others hold 0
+    summed = torch.from_numpy(scores).to(accelerator.device, torch.float32 if _lacks_float64(accelerator) else None)
+    scores = before.scores + accelerator.reduce(summed, reduction="sum").cpu().double().numpy()
+    seconds = torch.tensor([time.monotonic() - started], device=accelerator.device)
+    seconds_now = float(accelerator.gather(seconds).max())
     model.train(was_training)
-    return metric
+    return SegmentationEvaluation(
+        metric=metric, rows=rows, picture_mean_iou=scores, seconds=before.seconds + seconds_now
+    )
 
 
-def _predict(
-    model: Any,
-    processor: Any,
-    samples: Sequence[tuple[Image.Image, np.ndarray]],
-    indices: Sequence[int],
-    text_embeddings: torch.Tensor,
-    protocol: EvaluationProtocol,
-) -> list[np.ndarray]:
-    """Predicts class ids (H, W) for some pictures: all with all names, or a single one with names of its own."""
-    classes = None
-    if protocol.num_distractors is not None:
-        classes = vocabulary_of_picture(
-            samples[0][1], len(text_embeddings), protocol.num_distractors, [protocol.seed, indices[0]]
-        )
-        text_embeddings = text_embeddings[torch.from_numpy(classes).to(text_embeddings.device)]
+def parts_of_process(parts: Sequence[int], accelerator: Accelerator) -> list[int]:
+    """Returns the parts that this process evaluates: every part belongs to exactly one process."""
+    return list(parts[accelerator.process_index :: accelerator.num_processes])
 
-    pictures = [picture for picture, _ in samples]
-    if protocol.view == "whole":
-        pixel_values = processor(images=pictures, return_tensors="pt")["pixel_values"].to(text_embeddings.device)
-        outputs = model(pixel_values=pixel_values, text_embeddings=text_embeddings)
-        label_maps = processor.post_process_semantic_segmentation(
-            outputs, target_sizes=[picture.size[::-1] for picture in pictures]
-        )
-    else:
-        # at their own size: the sliding window resizes them itself
-        images = [
-            processor(images=picture, do_resize=False, return_tensors="pt")["pixel_values"][0] for picture in pictures
-        ]
-        scores = model.segment_with_sliding_window(
-            [image.to(text_embeddings.device) for image in images],
-            text_embeddings,
-            window_size=protocol.window_size or model.config.image_size,
-            resized_size=protocol.resized_size,
-            batch_size=protocol.batch_size,
-        )
-        label_maps = [score.argmax(0) for score in scores]
 
-    predictions = [label_map.cpu().numpy() for label_map in label_maps]
-    return predictions if classes is None else [classes[prediction] for prediction in predictions]
+def picture_mean_iou(prediction: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> float:
+    """Returns one picture's mean IoU over the classes that its truth holds; NaN if nothing in it is annotated.
+
+    Args:
+        prediction: class ids (H, W).
+        labels: true class ids (H, W) with `IGNORED_LABEL`.
+        class_names: names in id order.
+    """
+    metric = SegmentationConfusionMatrix(class_names, ignored_ids=(IGNORED_LABEL,), keep_matrix=False)
+    metric.update(prediction, labels)
+    hits, true, predicted = metric.totals.double()
+    return float((hits / (true + predicted - hits))[true > 0].mean())
+
+
+def _lacks_float64(accelerator: Accelerator) -> bool:
+    return accelerator.device.type == "mps"
 
 
 def vocabulary_of_picture(

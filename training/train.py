@@ -28,20 +28,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import yaml
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, send_to_device, set_seed
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, send_to_device, set_seed
 from augmentation import AugmentationConfig
 from command_line_arguments import parse_arguments, run_script
+from PIL import Image
+from prediction_pictures import side_by_side
 from segmentation_data import (
     DatasetArguments,
+    SegmentationSplit,
     ShardedBatches,
     TrainingSamples,
     VocabularySampler,
     load_segmentation_splits,
+    spread_evenly,
 )
-from segmentation_evaluation import EvaluationProtocol, evaluate_segmentation, runs_on_cpu
+from segmentation_evaluation import EvaluationProtocol, SegmentationPredictor, evaluate_segmentation, runs_on_cpu
 from synchronised_batch_norm import synchronise_batch_norms
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -64,6 +70,7 @@ HARMLESS_ARGUMENTS = {
     "logging_steps",
     "max_minutes",
     "num_checked_label_maps",
+    "num_logged_pictures",
     "num_workers",
     "output_dir",
     "report_to",
@@ -77,6 +84,12 @@ class ModelArguments:
     """What is trained. Exactly one of `model`, `clip` and `model_config` says where the weights start."""
 
     model: str | None = field(default=None, metadata={"help": "FGASeg checkpoint to go on from: folder or Hub id"})
+    init: Literal["from_catseg"] | None = field(
+        default=None,
+        metadata={
+            "help": "with `from_catseg`, --model is a CAT-Seg, FGASeg's blocks are added to it and start neutral"
+        },
+    )
     clip: str | None = field(default=None, metadata={"help": "CLIP checkpoint for both towers; the rest starts fresh"})
     model_config: str | None = field(
         default=None,
@@ -145,7 +158,12 @@ class RecipeArguments:
     gradient_checkpointing: bool = field(default=False, metadata={"help": "save memory: compute activations twice"})
     find_unused_parameters: bool = field(default=False, metadata={"help": "allow parameters without gradient in DDP"})
     logging_steps: int = field(default=10, metadata={"help": "a line in the log every so many steps"})
-    report_to: Literal["none", "tensorboard"] = field(default="none", metadata={"help": "tracker besides the log file"})
+    report_to: str = field(
+        default="none", metadata={"help": "tracker of Accelerate besides the log file: tensorboard, wandb and so on"}
+    )
+    num_logged_pictures: int = field(
+        default=4, metadata={"help": "pictures of each evaluation split whose predictions the tracker is shown"}
+    )
     checkpoint_steps: int = field(default=5000, metadata={"help": "a resumable checkpoint every so many steps"})
     keep_checkpoints: int = field(default=2, metadata={"help": "newest checkpoints to keep"})
     resume: bool = field(default=False, metadata={"help": "go on from the newest checkpoint in output_dir, if any"})
@@ -170,6 +188,11 @@ class RecipeArguments:
                 raise ValueError(f"--{name} is {getattr(self, name)}, but must be at least 1.")
         if not 0 <= self.warmup_steps < self.max_steps:
             raise ValueError(f"--warmup_steps {self.warmup_steps} must be less than --max_steps {self.max_steps}.")
+        known_trackers = ["none", *(str(tracker) for tracker in get_available_trackers())]
+        if self.report_to not in known_trackers:
+            raise ValueError(
+                f"--report_to is {self.report_to!r}, but the trackers installed here are {', '.join(known_trackers)}."
+            )
         if self.output_dir is None:
             raise ValueError("--output_dir is missing: the folder for models, checkpoints and the log.")
 
@@ -185,6 +208,7 @@ class LoopState:
     step: int = 0
     best_mean_iou: float | None = None
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 def learning_rate_factor(step: int, max_steps: int, warmup_steps: int = 0) -> float:
@@ -238,9 +262,13 @@ def build_model_and_processor(
     fields = read_model_config(arguments)
     if arguments.model and arguments.clip:
         raise ValueError("--model and --clip are given, but the weights can only start from one of them.")
+    if arguments.init and not arguments.model:
+        raise ValueError(f"--init {arguments.init} needs --model, the CAT-Seg checkpoint to go on from.")
     processor = None
     if arguments.model:
-        model = FGASegForSemanticSegmentation.from_pretrained(arguments.model, dtype=torch.float32, **fields)
+        model = FGASegForSemanticSegmentation.from_pretrained(
+            arguments.model, init=arguments.init, dtype=torch.float32, **fields
+        )
         processor = AutoProcessor.from_pretrained(arguments.model)
         tokenizer = processor.tokenizer
     elif arguments.clip:
@@ -321,6 +349,17 @@ class TrainingLog:
                     kept.append(line)
             self.path.write_text("".join(kept), encoding="utf-8")
 
+    def write_pictures(self, step: int, pictures: dict[str, list[Image.Image]]) -> None:
+        """Gives pictures to the trackers that take some; those of one name may differ in size."""
+        for tracker in self.accelerator.trackers:
+            if not hasattr(tracker, "log_images"):
+                continue
+            for name, group in pictures.items():
+                # one name each, as a stack of pictures would need one size
+                named = {f"{name}/{place}": np.asarray(picture)[None] for place, picture in enumerate(group)}
+                options = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+                tracker.log_images(named, step=step, **options)
+
     def write(self, step: int, values: dict[str, Any]) -> None:
         """Appends a line; numbers at its top level go to the tracker too."""
         if self.accelerator.is_main_process:
@@ -368,6 +407,11 @@ class TrainingRun:
             project_dir=str(self.folder),
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=recipe.find_unused_parameters)],
         )
+        if self.accelerator.distributed_type == DistributedType.FSDP and data_arguments.evaluation_splits:
+            raise ValueError(
+                "Under FSDP no process holds the whole model: leave out --evaluation_splits, and measure the saved "
+                "model with training/evaluate.py."
+            )
         checkpoints = checkpoints_in(self.folder)
         if (checkpoints or (self.folder / LOG_FILE).exists()) and not recipe.resume:
             raise ValueError(f"{self.folder} already holds a run; pass --resume to go on, or another --output_dir.")
@@ -400,7 +444,7 @@ class TrainingRun:
         self.log = TrainingLog(self.folder, self.accelerator, self.state.step)
         self._record_arguments(model_arguments, data_arguments, recipe)
         if recipe.report_to != "none":
-            self.accelerator.init_trackers("tensorboard")
+            self.accelerator.init_trackers(recipe.report_to)
         self.stop_requested = False
 
     def say(self, text: str) -> None:
@@ -456,7 +500,9 @@ class TrainingRun:
             label_stride=arguments.label_stride,
             ignore_index=config.semantic_loss_ignore_index,
         )
-        self.collate = FGASegDataCollator(self.processor, class_names)
+        self.collate = FGASegDataCollator(
+            self.processor, class_names, prompts=splits[arguments.train_split].training_prompts
+        )
         self.evaluation_splits = {name: splits[name] for name in arguments.evaluation_splits or ()}
         self.num_workers = arguments.num_workers
 
@@ -492,7 +538,8 @@ class TrainingRun:
         recipe, accelerator = self.recipe, self.accelerator
         last_step = min(recipe.max_steps, recipe.stop_at_step or recipe.max_steps)
         started = time.monotonic()
-        seconds_before = self.state.seconds
+        cpu_started = time.process_time()
+        seconds_before, cpu_seconds_before = self.state.seconds, self.state.cpu_seconds
         batches = self._batches()
         bar = tqdm(
             total=recipe.max_steps,
@@ -509,6 +556,7 @@ class TrainingRun:
             parts, gradient_norm, stopped = self._train_step(batches, stop=out_of_time or self.stop_requested)
             self.state.step += 1
             self.state.seconds = seconds_before + time.monotonic() - started
+            self.state.cpu_seconds = cpu_seconds_before + time.process_time() - cpu_started
             step = self.state.step
             bar.update(1)
 
@@ -525,6 +573,7 @@ class TrainingRun:
                         "gradient_norm": gradient_norm,
                         "pictures_per_second": round(pictures_per_second, 2),
                         "seconds": round(self.state.seconds, 1),
+                        "cpu_seconds": round(self.state.cpu_seconds, 1),
                         **self._memory(),
                     },
                 )
@@ -590,24 +639,27 @@ class TrainingRun:
             raise TrainingDiverged(f"In step {step} the gradient norm is {gradient_norm}; the step was not taken.")
 
     def _memory(self) -> dict[str, float]:
-        if self.accelerator.device.type != "cuda":
+        """Returns the most memory that this process has held so far, in GiB."""
+        if self.accelerator.device.type == "cuda":
+            return {"peak_gpu_gib": round(torch.cuda.max_memory_allocated(self.accelerator.device) / 2**30, 3)}
+        try:
+            import resource
+        except ImportError:  # not on Windows
             return {}
-        return {"peak_gpu_gib": round(torch.cuda.max_memory_allocated(self.accelerator.device) / 2**30, 3)}
+        # counted in KiB by Linux, in bytes by macOS
+        unit = 2**30 if sys.platform == "darwin" else 2**20
+        return {"peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 3)}
 
     def _evaluate(self) -> None:
         recipe, accelerator = self.recipe, self.accelerator
         scores = []
         for name, split in self.evaluation_splits.items():
-            metric = evaluate_segmentation(
+            evaluation = evaluate_segmentation(
                 accelerator.unwrap_model(self.model),
                 self.processor,
                 split,
                 accelerator,
-                EvaluationProtocol(
-                    vocabulary=recipe.evaluation_vocabulary,
-                    batch_size=recipe.evaluation_batch_size,
-                    seed=recipe.seed,
-                ),
+                self._protocol(),
                 num_pictures=recipe.num_evaluation_pictures,
                 progress=partial(
                     tqdm,
@@ -618,7 +670,8 @@ class TrainingRun:
                     disable=not accelerator.is_main_process,
                 ),
             )
-            result = metric.compute(self.class_groups)
+            self._log_predictions(name, split, evaluation.rows)
+            result = evaluation.metric.compute(self.class_groups)
             scores.append(result.mean_iou or 0.0)
             numbers = {f"{name}/{key}": value for key, value in result.summary().items()}
             iou_by_class = {row.name: row.iou for row in result.classes if row.iou is not None}
@@ -631,6 +684,25 @@ class TrainingRun:
         if self.state.best_mean_iou is None or mean_iou > self.state.best_mean_iou:
             self.state.best_mean_iou = mean_iou
             self._save_model("best")
+
+    def _log_predictions(self, name: str, split: SegmentationSplit, rows: Sequence[int]) -> None:
+        """Shows the trackers some pictures of a split beside prediction and truth: the same ones at each evaluation."""
+        accelerator = self.accelerator
+        if not accelerator.is_main_process or not accelerator.trackers or not self.recipe.num_logged_pictures:
+            return
+        model = accelerator.unwrap_model(self.model).eval()
+        predictor = SegmentationPredictor(model, self.processor, split, self._protocol(), accelerator.device)
+        pictures = []
+        for place in spread_evenly(self.recipe.num_logged_pictures, len(rows)):
+            ((picture, labels, prediction),) = predictor.predict([rows[place]])
+            pictures.append(side_by_side(picture, prediction, labels, split.class_names))
+        self.log.write_pictures(self.state.step, {f"{name}/prediction": pictures})
+
+    def _protocol(self) -> EvaluationProtocol:
+        # asked for the same names whatever the run's seed, so that runs can be compared
+        return EvaluationProtocol(
+            vocabulary=self.recipe.evaluation_vocabulary, batch_size=self.recipe.evaluation_batch_size
+        )
 
     def _save_model(self, name: str) -> None:
         """Writes model and processor in the Hub's layout to the folder `name` of the run."""

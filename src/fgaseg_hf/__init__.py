@@ -26,7 +26,7 @@ from .modeling_fgaseg import (
 )
 from .pipeline_fgaseg import ZeroShotImageSegmentationPipeline
 from .processing_fgaseg import FGASegProcessor
-from .sliding_window import predict_with_sliding_window
+from .sliding_window import label_with_sliding_window, predict_with_sliding_window
 from .vocabulary import FGASegVocabulary
 
 AutoConfig.register("fgaseg", FGASegConfig)
@@ -75,5 +75,6 @@ __all__ = [
     "FGASegVocabulary",
     "ZeroShotImageSegmentationPipeline",
     "builtin_model_folder",
+    "label_with_sliding_window",
     "predict_with_sliding_window",
 ]

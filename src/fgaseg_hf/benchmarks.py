@@ -18,6 +18,10 @@ from .image_processing_fgaseg import label_map_to_array, open_picture
 # (palette pictures are taken too), or the colour code of the full ADE20K.
 LabelDecoding = Literal["index", "voc_colours", "ade20k_code"]
 
+# What is asked for of a name such as "building, edifice": "building"; both words, of which the best counts; or the line
+# as one text.
+PromptedSynonyms = Literal["first", "all", "line"]
+
 # Written into a prepared folder last of all, so that a folder that has it is whole.
 PREPARED_BENCHMARK_FILE = "benchmark.json"
 
@@ -36,8 +40,8 @@ class SegmentationBenchmark:
             in its folder).
         published_ids: the id of each class in the published label maps; None where these hold class ids.
         prompts: what the model is asked for, one text an output of the model, if it is not the class names.
-        prompted_synonyms: whether of a name such as "building, edifice" the first synonym is asked for (the published
-            protocol) or the line as it stands.
+        prompted_synonyms: what a name such as "building, edifice" is asked for by: its first synonym (the published
+            protocol), all of them, of which the best counts, or the line as it stands.
         hub_id: a data set on the Hugging Face Hub that holds the pictures; None where there is none.
         revision: its commit, tag or branch.
         split: the split that is measured on.
@@ -57,7 +61,7 @@ class SegmentationBenchmark:
     class_names: tuple[str, ...] = ()
     published_ids: tuple[int, ...] | None = None
     prompts: tuple[str, ...] | None = None
-    prompted_synonyms: Literal["first", "all"] = "first"
+    prompted_synonyms: PromptedSynonyms = "first"
     hub_id: str | None = None
     revision: str | None = None
     split: str = "validation"
@@ -83,9 +87,26 @@ class SegmentationBenchmark:
         Args:
             class_names: the names in id order.
         """
-        if self.prompts is not None:
-            return list(self.prompts)
-        return first_synonyms(class_names) if self.prompted_synonyms == "first" else list(class_names)
+        return [prompt for prompt, _ in self.prompted_classes(class_names)]
+
+    def prompted_classes(self, class_names: Sequence[str]) -> list[tuple[str, int]]:
+        """Returns what the model is asked for, in the order of its outputs, each with the class that it stands for.
+
+        A pixel is of the class of the prompt that fits it best. This is the only place that says so: synonyms stand for
+        one class, and by a background rule all prompts from `background_id` on stand for this class.
+
+        Args:
+            class_names: the names in id order.
+        """
+        prompts = class_names if self.prompts is None else self.prompts
+        last_class = len(prompts) - 1 if self.background_id is None else self.background_id
+        pairs: list[tuple[str, int]] = []
+        for place, line in enumerate(prompts):
+            synonyms = [line]
+            if self.prompts is None and self.prompted_synonyms != "line":
+                synonyms = split_synonyms(line)[: 1 if self.prompted_synonyms == "first" else None]
+            pairs += [(synonym, min(place, last_class)) for synonym in synonyms]
+        return pairs
 
     @property
     def unlabelled_id(self) -> int:
@@ -237,7 +258,7 @@ BENCHMARKS: dict[str, SegmentationBenchmark] = {
         SegmentationBenchmark(
             name="folder",
             title="Pictures and label maps of one's own",
-            prompted_synonyms="all",
+            prompted_synonyms="line",
         ),
     )
 }
@@ -259,6 +280,16 @@ def prepared_benchmark_name(folder: str | Path) -> str | None:
     """Returns which benchmark a folder was prepared for; None if it was made otherwise (or is an id on the Hub)."""
     record = Path(folder) / PREPARED_BENCHMARK_FILE
     return json.loads(record.read_text(encoding="utf-8")).get("benchmark") if record.is_file() else None
+
+
+def split_synonyms(name: str) -> list[str]:
+    """Cuts "building, edifice" into its synonyms; one that differs by letter case or blanks alone is left out."""
+    by_key: dict[str, str] = {}
+    for synonym in name.split(","):
+        key = " ".join(synonym.split()).casefold()
+        if key:
+            by_key.setdefault(key, synonym.strip())
+    return list(by_key.values()) or [name]
 
 
 def first_synonyms(class_names: Sequence[str]) -> list[str]:
@@ -373,4 +404,5 @@ __all__ = [
     "first_synonyms",
     "limit_short_side",
     "prepared_benchmark_name",
+    "split_synonyms",
 ]

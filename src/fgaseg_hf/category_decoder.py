@@ -1,15 +1,16 @@
 """Step 5: the category-aware decoder. Fuses the pseudo-masks, aggregates them, and brings them up with guidance."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .class_selection import ClassSelection, gather_classes, highest_peaks, select_classes
 from .configuration_fgaseg import FGASegConfig
 from .cost_aggregation import FGASegAggregationLayer, costs_to_maps, maps_to_costs
+from .partwise_computation import apply_in_parts
 
 
 @dataclass
@@ -89,15 +90,47 @@ class FGASegGuidedConvolutions(nn.Module):
             maps: (batch * classes, in_dim, height, width).
             guidance: (batch, guidance_dim, height, width), if the module has guidance.
         """
-        maps = self.convolution_1(maps)
-        if self.guidance_convolution is not None:
-            guided = self.guidance_convolution(guidance).unsqueeze(1)
-            maps = (maps.unflatten(0, (guided.shape[0], -1)) + guided).flatten(0, 1)
-        maps = self.norm_1(maps).relu()
-        return self.norm_2(self.convolution_2(maps)).relu()
+        return self._finish(self.convolution_1(maps), self._convolve_guidance(guidance))
+
+    def upsample_and_forward(
+        self, maps: torch.Tensor, upsampling: nn.ConvTranspose2d, guidance: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Computes `forward(upsampling(maps), guidance)`, with upsampling and first convolution as one step.
+
+        Args:
+            maps: (batch * classes, channels, height, width).
+            upsampling: Doubles the grid, kernel and stride 2.
+            guidance: (batch, guidance_dim, 2 height, 2 width), if the module has guidance.
+        """
+        if not (is_plain(upsampling) and is_plain(self.convolution_1)):
+            return self.forward(upsampling(maps), guidance)
+        # A transposed convolution (2 x 2, stride 2), then a convolution (3 x 3), is one transposed convolution
+        # (4 x 4, stride 2): half the work, and no maps between. Its kernel is what a single patch becomes.
+        kernel = nn.functional.conv2d(upsampling.weight, self.convolution_1.weight, padding=2)
+        kernel = kernel.contiguous(memory_format=torch.channels_last)
+        # The upsampling's bias is the same everywhere but for the edge, beyond which the convolution sees zeros.
+        bias = cast(torch.Tensor, upsampling.bias)
+        bias_kernel = torch.einsum("oiyx,i->oyx", self.convolution_1.weight, bias).unsqueeze(1)
+        ones = maps.new_ones(1, 1, 2 * maps.shape[2], 2 * maps.shape[3])
+        shared = nn.functional.conv2d(ones, bias_kernel, padding=1)
+        guided = self._convolve_guidance(guidance)
+        raised = nn.functional.conv_transpose2d(maps, kernel, stride=2, padding=1)
+        return self._finish(raised, shared if guided is None else shared + guided)
+
+    def _convolve_guidance(self, guidance: torch.Tensor | None) -> torch.Tensor | None:
+        return None if self.guidance_convolution is None else self.guidance_convolution(guidance)
+
+    def _finish(self, maps: torch.Tensor, shared: torch.Tensor | None) -> torch.Tensor:
+        """What follows the first convolution; `shared` is added to every class's map."""
+        if shared is not None:
+            # In the memory format of the maps, which adding does several times as fast.
+            shared = shared.contiguous(memory_format=torch.channels_last)
+            maps = (maps.unflatten(0, (shared.shape[0], -1)) + shared.unsqueeze(1)).flatten(0, 1)
+        maps = self.norm_1(maps).relu_()
+        return self.norm_2(self.convolution_2(maps)).relu_()
 
 
-class FGASegUpsamplingStage(GradientCheckpointingLayer):
+class FGASegUpsamplingStage(nn.Module):
     """Doubles the resolution and brings in guidance of that resolution."""
 
     def __init__(self, in_dim: int, guidance_dim: int, out_dim: int) -> None:
@@ -114,11 +147,12 @@ class FGASegUpsamplingStage(GradientCheckpointingLayer):
         Returns:
             (batch, classes, 2 height, 2 width, out_dim).
         """
-        maps = self.upsampling(costs_to_maps(cost_embeddings))
-        return maps_to_costs(self.convolutions(maps, guidance), cost_embeddings.shape[0])
+        maps = costs_to_maps(cost_embeddings)
+        maps = self.convolutions.upsample_and_forward(maps, self.upsampling, guidance)
+        return maps_to_costs(maps, cost_embeddings.shape[0])
 
 
-class FGASegLocalUpsampling(GradientCheckpointingLayer):
+class FGASegLocalUpsampling(nn.Module):
     """Brings the local embedding to the resolution of the second upsampling stage, without guidance."""
 
     def __init__(self, config: FGASegConfig) -> None:
@@ -129,7 +163,7 @@ class FGASegLocalUpsampling(GradientCheckpointingLayer):
 
     def forward(self, local_embeddings: torch.Tensor) -> torch.Tensor:
         """(batch, classes, height, width, channels) -> (batch, classes, 2 height, 2 width, decoder_dims[0])."""
-        maps = self.convolutions(self.upsampling(costs_to_maps(local_embeddings)))
+        maps = self.convolutions.upsample_and_forward(costs_to_maps(local_embeddings), self.upsampling)
         return maps_to_costs(maps, local_embeddings.shape[0])
 
 
@@ -148,6 +182,10 @@ class FGASegMaskHead(nn.Module):
 
 class FGASegCategoryDecoder(nn.Module):
     """Fusion, aggregation, two guided upsampling stages and the heads; TopK between them at inference."""
+
+    # Transformers sets both; see `apply_in_parts`.
+    gradient_checkpointing = False
+    _gradient_checkpointing_func: Callable | None = None
 
     def __init__(self, config: FGASegConfig) -> None:
         super().__init__()
@@ -195,10 +233,14 @@ class FGASegCategoryDecoder(nn.Module):
             patch_features: (batch, dim, height, width).
             upsampling_guidance: Maps at 2 x and at 4 x the patch grid.
         """
+        dim, (dim_1, dim_2) = self.config.decoder_hidden_dim, self.config.decoder_dims
+
         # step 1: the class limit
         batch_size, num_classes = global_pseudo_masks.shape[:2]
         selection = ClassSelection.of_all(batch_size, num_classes, global_pseudo_masks.device)
-        if self.config.class_limit is not None and num_classes > self.config.class_limit:
+        # Where the number of classes is not known yet, all of them may be kept.
+        is_unknown = isinstance(num_classes, torch.SymInt)
+        if self.config.class_limit is not None and (is_unknown or num_classes > self.config.class_limit):
             places, _ = highest_peaks(global_pseudo_masks, self.config.class_limit)
             selection = selection.narrow(places, None)
             global_pseudo_masks = selection.gather(global_pseudo_masks)
@@ -212,41 +254,112 @@ class FGASegCategoryDecoder(nn.Module):
             projection(maps) for projection, maps in zip(self.guidance_projections, upsampling_guidance, strict=True)
         )
 
-        # step 3: embed and fuse; TopK before anything costly
-        costs = self.global_embedding(global_pseudo_masks)
-        local = None if local_pseudo_masks is None else self.local_embedding(local_pseudo_masks)
-        costs = self._fuse(0, costs, local)
-        scores_0 = self._score(0, costs)
+        # step 3: score by the first auxiliary head; TopK before anything costly
+        scores_0 = self._first_scores(global_pseudo_masks, local_pseudo_masks)
         auxiliary_logits = self._all_classes(scores_0, selection)
-        if scores_0 is None:
-            scores_0 = global_pseudo_masks
-        selection, (costs, local, text_guidance) = self._keep_best(scores_0, selection, costs, local, text_guidance)
+        selection, (global_pseudo_masks, local_pseudo_masks, text_guidance) = self._keep_best(
+            global_pseudo_masks if scores_0 is None else scores_0,
+            selection,
+            global_pseudo_masks,
+            local_pseudo_masks,
+            text_guidance,
+        )
 
-        # step 4: aggregate over space and classes
+        # step 4: embed, fuse, and aggregate over space and classes
+        costs = self._by_class(self._embed, (global_pseudo_masks, local_pseudo_masks), (), dim)
         for layer in self.aggregation_layers:
             costs = layer(costs, appearance_guidance, text_guidance, selection.is_kept)
 
         # step 5: up to 2 x the patch grid
-        costs = self._fuse(1, costs, local)
+        if local_pseudo_masks is not None:
+            costs = self._by_class(self._fuse_again, (costs, local_pseudo_masks), (), 2 * dim)
         scores_1 = self._score(1, costs)
         auxiliary_logits += self._all_classes(scores_1, selection)
         if self.config.class_selection_rule == "union":
-            selection, (costs, local) = self._keep_best(scores_1, selection, costs, local)
-        costs = self.upsampling_1(costs, guidance_1)
-        local = None if local is None else self.local_upsampling(local)
+            selection, (costs, local_pseudo_masks) = self._keep_best(scores_1, selection, costs, local_pseudo_masks)
+        costs = self._by_class(self._upsample, (costs, local_pseudo_masks), (guidance_1,), 4 * 2 * dim_1)
 
         # step 6: up to 4 x the patch grid
-        costs = self._fuse(2, costs, local)
         scores_2 = self._score(2, costs)
         auxiliary_logits += self._all_classes(scores_2, selection)
         if self.config.class_selection_rule == "union":
             selection, (costs,) = self._keep_best(scores_2, selection, costs)
-        costs = self.upsampling_2(costs, guidance_2)
+        logits = self._by_class(self._upsample_and_classify, (costs,), (guidance_2,), 4 * dim_2)
+        return FGASegDecoderOutput(selection.scatter(logits), auxiliary_logits, selection.indices)
 
-        return FGASegDecoderOutput(selection.scatter(self.head(costs)), auxiliary_logits, selection.indices)
+    def _by_class(
+        self,
+        function: Callable[..., torch.Tensor],
+        by_class: tuple[torch.Tensor | None, ...],
+        shared: tuple[torch.Tensor, ...],
+        values_per_position: int,
+    ) -> torch.Tensor:
+        """Applies a function of each class by itself, a few classes at a time."""
+        checkpoint = self._gradient_checkpointing_func if self.gradient_checkpointing and self.training else None
+        batch_size, _, height, width = next(tensor for tensor in by_class if tensor is not None).shape[:4]
+        return apply_in_parts(
+            function,
+            by_class,
+            shared,
+            dim=1,
+            values_per_item=batch_size * height * width * values_per_position,
+            checkpoint=checkpoint,
+        )
 
-    def _fuse(self, place: int, costs: torch.Tensor, local: torch.Tensor | None) -> torch.Tensor:
-        return costs if local is None else self.fusions[place](costs, local)
+    def _embed(self, global_pseudo_masks: torch.Tensor, local_pseudo_masks: torch.Tensor | None) -> torch.Tensor:
+        """Embeds both pseudo-masks and fuses them for the first time."""
+        costs = self.global_embedding(global_pseudo_masks)
+        return costs if local_pseudo_masks is None else self.fusions[0](costs, self.local_embedding(local_pseudo_masks))
+
+    def _first_scores(
+        self, global_pseudo_masks: torch.Tensor, local_pseudo_masks: torch.Tensor | None
+    ) -> torch.Tensor | None:
+        """Computes auxiliary map 0, without the embeddings that it is defined on where that can be done.
+
+        Embedding, fusion and head are linear, so together they are a convolution with a map for each of the head's
+        taps, and the sum of these maps, each moved to where its tap looks. Beyond the edge the head sees zeros.
+        """
+        if not self.config.use_auxiliary_heads:
+            return None
+        head = cast(FGASegMaskHead, self.auxiliary_heads[0]).convolution
+        embeddings, linear = [self.global_embedding.convolution], None
+        if local_pseudo_masks is not None:
+            embeddings.append(self.local_embedding.convolution)
+            linear = cast(FGASegFusion, self.fusions[0]).linear
+        if not all(is_plain(module) for module in (head, linear, *embeddings) if module is not None):
+            masks = (global_pseudo_masks, local_pseudo_masks)
+            return self._score(0, self._by_class(self._embed, masks, (), self.config.decoder_hidden_dim))
+
+        taps = head.weight[0].flatten(1).T
+        shares: tuple[torch.Tensor, ...] = (taps,) * len(embeddings)
+        constant = taps.new_zeros(len(taps))
+        if linear is not None:
+            shares, constant = (taps @ linear.weight).chunk(2, dim=1), taps @ linear.bias
+        kernels = []
+        for share, embedding in zip(shares, embeddings, strict=True):
+            kernels.append(torch.einsum("tc,coyx->toyx", share, embedding.weight))
+            constant = constant + share @ cast(torch.Tensor, embedding.bias)
+        return self._by_class(
+            _sum_of_tap_maps,
+            (global_pseudo_masks, local_pseudo_masks),
+            (torch.cat(kernels, dim=1), constant, cast(torch.Tensor, head.bias)),
+            len(taps),
+        )
+
+    def _fuse_again(self, costs: torch.Tensor, local_pseudo_masks: torch.Tensor) -> torch.Tensor:
+        return self.fusions[1](costs, self.local_embedding(local_pseudo_masks))
+
+    def _upsample(
+        self, costs: torch.Tensor, local_pseudo_masks: torch.Tensor | None, guidance: torch.Tensor
+    ) -> torch.Tensor:
+        """Up to 2 x the patch grid, with the local embedding fused in there."""
+        costs = self.upsampling_1(costs, guidance)
+        if local_pseudo_masks is None:
+            return costs
+        return self.fusions[2](costs, self.local_upsampling(self.local_embedding(local_pseudo_masks)))
+
+    def _upsample_and_classify(self, costs: torch.Tensor, guidance: torch.Tensor) -> torch.Tensor:
+        return self.head(self.upsampling_2(costs, guidance))
 
     def _score(self, place: int, costs: torch.Tensor) -> torch.Tensor | None:
         return self.auxiliary_heads[place](costs) if self.config.use_auxiliary_heads else None
@@ -257,7 +370,7 @@ class FGASegCategoryDecoder(nn.Module):
 
     def _keep_best(
         self, scores: torch.Tensor | None, selection: ClassSelection, *tensors: torch.Tensor | None
-    ) -> tuple[ClassSelection, tuple[torch.Tensor | None, ...]]:
+    ) -> tuple[ClassSelection, tuple[Any, ...]]:
         """TopK at inference: narrows the selection, and each tensor with it, to the classes that score best."""
         count = self.config.num_kept_classes
         if self.training or count is None or scores is None:
@@ -265,3 +378,48 @@ class FGASegCategoryDecoder(nn.Module):
         places, is_kept = select_classes(scores, count, self.config.class_selection_rule, selection.is_kept)
         kept = tuple(None if tensor is None else gather_classes(tensor, places) for tensor in tensors)
         return selection.narrow(places, is_kept), kept
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a linear layer or convolution does what its weights say and nothing more.
+
+    Adapters, quantisation, hooks and weights that are elsewhere until the call all work through the module's call, so
+    only plain modules may be put together into one step.
+    """
+    return (
+        type(module) in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+        and not module._forward_hooks
+        and not module._forward_pre_hooks
+        and not hasattr(module, "_hf_hook")
+    )
+
+
+def _sum_of_tap_maps(
+    global_pseudo_masks: torch.Tensor,
+    local_pseudo_masks: torch.Tensor | None,
+    kernels: torch.Tensor,
+    constant: torch.Tensor,
+    bias: torch.Tensor,
+) -> torch.Tensor:
+    """Convolves pseudo-masks with a kernel for each tap of a 3 x 3 head, and sums the taps.
+
+    Args:
+        global_pseudo_masks: (batch, classes, height, width).
+        local_pseudo_masks: The same, or `None`.
+        kernels: (9, 1 or 2, size, size), size odd.
+        constant: (9,), added to each tap's map.
+        bias: (1,), added to the sum.
+
+    Returns:
+        (batch, classes, height, width).
+    """
+    masks = [masks.flatten(0, 1) for masks in (global_pseudo_masks, local_pseudo_masks) if masks is not None]
+    maps = nn.functional.conv2d(torch.stack(masks, dim=1), kernels, constant, padding=kernels.shape[-1] // 2)
+    # Each tap's map is moved by its place in the head; what comes in over the edge is zero.
+    maps = nn.functional.pad(maps, (1, 1, 1, 1))
+    height, width = global_pseudo_masks.shape[2:]
+    total = bias
+    for tap in range(9):
+        top, left = tap // 3, tap % 3
+        total = total + maps[:, tap, top : top + height, left : left + width]
+    return total.unflatten(0, global_pseudo_masks.shape[:2])

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from .clip_conversion import num_attention_heads
 from .configuration_fgaseg import FGASegConfig
 from .modeling_fgaseg import FGASegForSemanticSegmentation
 
@@ -115,8 +116,8 @@ _NOT_WEIGHTS = re.compile(_DECODER + r"layers\.\d+\.swin_block\.block_\d\.attn_m
 def released_config(state_dict: Mapping[str, torch.Tensor], **overrides: Any) -> FGASegConfig:
     """Reads the architecture off the shapes of a released state dict.
 
-    Shapes do not tell attention heads, windows or guidance layers; CLIP's rule (64 channels a head) and the published
-    values stand for them unless overridden.
+    Shapes do not tell attention heads, windows or guidance layers; CLIP's rule (see [`num_attention_heads`]) and the
+    published values stand for them unless overridden.
 
     Args:
         state_dict: The released model's tensors under their released names.
@@ -134,6 +135,13 @@ def released_config(state_dict: Mapping[str, torch.Tensor], **overrides: Any) ->
         )
 
     def shape(name: str) -> torch.Size:
+        if name not in state_dict:
+            raise ValueError(f"The state dict lacks {name!r}: give the whole checkpoint of FGA-seg or CAT-Seg.")
+        if state_dict[name].dim() < (4 if name.endswith("conv1.weight") else 2):
+            raise ValueError(
+                f"The released tensor {name!r} has shape {tuple(state_dict[name].shape)}, which is not FGA-seg's nor "
+                "CAT-Seg's: give an untouched checkpoint."
+            )
         return state_dict[name].shape
 
     def depth(prefix: str) -> int:
@@ -145,6 +153,11 @@ def released_config(state_dict: Mapping[str, torch.Tensor], **overrides: Any) ->
     positions = shape(_CLIP + "visual.positional_embedding")[0] - 1
     vocabulary, text_width = shape(_CLIP + "token_embedding.weight")
     projection_dim = shape(_CLIP + "visual.proj")[1]
+    if round(positions**0.5) ** 2 != positions:
+        raise ValueError(
+            f"The released tensor {_CLIP + 'visual.positional_embedding'!r} has {positions + 1} rows, which are no "
+            "square grid and a class token: give an untouched checkpoint."
+        )
     is_fgaseg = _DECODER + "conv2.weight" in state_dict
     p2tformer_layers = depth(_PREDICTOR + "DCDT.cross_atten_text.")
     text_config = {
@@ -152,7 +165,7 @@ def released_config(state_dict: Mapping[str, torch.Tensor], **overrides: Any) ->
         "hidden_size": text_width,
         "intermediate_size": shape(_CLIP + "transformer.resblocks.0.mlp.c_fc.weight")[0],
         "num_hidden_layers": depth(_CLIP + "transformer.resblocks."),
-        "num_attention_heads": max(text_width // 64, 1),
+        "num_attention_heads": num_attention_heads(text_width),
         "max_position_embeddings": shape(_CLIP + "positional_embedding")[0],
         "projection_dim": projection_dim,
         "bos_token_id": vocabulary - 2,
@@ -162,7 +175,7 @@ def released_config(state_dict: Mapping[str, torch.Tensor], **overrides: Any) ->
         "hidden_size": width,
         "intermediate_size": shape(_CLIP + "visual.transformer.resblocks.0.mlp.c_fc.weight")[0],
         "num_hidden_layers": depth(_CLIP + "visual.transformer.resblocks."),
-        "num_attention_heads": max(width // 64, 1),
+        "num_attention_heads": num_attention_heads(width, is_vision=True),
         "patch_size": patch_size,
         "image_size": round(positions**0.5) * patch_size,
         "projection_dim": projection_dim,
@@ -215,13 +228,32 @@ def convert_released_state_dict(
     Raises:
         ValueError: If a released tensor is unknown.
     """
+    converted, _, unknown = convert_released_tensors(state_dict, config)
+    if unknown:
+        raise ValueError(f"The released tensor {unknown[0]!r} is unknown; give a checkpoint of FGA-seg or CAT-Seg.")
+    return converted
+
+
+def convert_released_tensors(
+    state_dict: Mapping[str, torch.Tensor], config: FGASegConfig
+) -> tuple[dict[str, torch.Tensor], list[str], list[str]]:
+    """As [`convert_released_state_dict`], but unknown tensors are named instead of refused.
+
+    Returns:
+        The converted tensors; names that hold no weights (masks of shifted windows, mean and deviation of pixels); and
+        unknown names.
+    """
     converted: dict[str, torch.Tensor] = {}
+    left_out: list[str] = []
+    unknown: list[str] = []
     for name, tensor in state_dict.items():
         if _NOT_WEIGHTS.fullmatch(name):
-            continue
-        tensor = tensor.float() if tensor.is_floating_point() else tensor
-        converted.update(_convert_tensor(name, tensor, config))
-    return converted
+            left_out.append(name)
+        elif parts := _convert_tensor(name, tensor.float() if tensor.is_floating_point() else tensor, config):
+            converted.update(parts)
+        else:
+            unknown.append(name)
+    return converted, left_out, unknown
 
 
 def load_released_model(state_dict: Mapping[str, torch.Tensor], **overrides: Any) -> FGASegForSemanticSegmentation:
@@ -259,8 +291,163 @@ def load_released_model(state_dict: Mapping[str, torch.Tensor], **overrides: Any
     return model.eval()
 
 
+def released_layout(config: FGASegConfig) -> str:
+    """Says which released code has an architecture: `"catseg"` or `"fga-seg"`.
+
+    Raises:
+        ValueError: Neither has it; the message names the field that is in the way.
+    """
+    blocks = {
+        "p2tformer_num_layers": config.p2tformer_num_layers > 0,
+        "use_alignment_head": config.use_alignment_head,
+        "use_local_pseudo_masks": config.use_local_pseudo_masks,
+        "use_auxiliary_heads": config.use_auxiliary_heads,
+    }
+    if not any(blocks.values()):
+        return "catseg"
+    for field in ("p2tformer_num_layers", "use_alignment_head", "use_local_pseudo_masks"):
+        if not blocks[field]:
+            raise ValueError(
+                f"The model has `{field}` {getattr(config, field)}, which neither released code has: FGA-seg has all "
+                "blocks, CAT-Seg none of them."
+            )
+    if config.p2tformer_direction != "text":
+        raise ValueError("The model's P2Tformer is dual, which the released FGA-seg is not: only `text` can go back.")
+    return "fga-seg"
+
+
+def to_released_state_dict(
+    state_dict: Mapping[str, torch.Tensor], config: FGASegConfig, dtype: torch.dtype | None = None
+) -> dict[str, torch.Tensor]:
+    """The way back: this package's tensors under the released names and in the released shapes.
+
+    The masks of shifted windows are not among them: the released code computes them when it builds the model.
+
+    Args:
+        state_dict: Tensors of [`FGASegForSemanticSegmentation`].
+        config: Their configuration.
+        dtype: The float type to write; as it is, if not given.
+
+    Returns:
+        What [`convert_released_state_dict`] turns into `state_dict` again, bit by bit.
+
+    Raises:
+        ValueError: A tensor has no released name.
+    """
+    released: dict[str, torch.Tensor] = {}
+    for name, tensor in state_dict.items():
+        # What was one tensor is written with its first part.
+        if name.endswith(("_guidance.weight", ".guidance_convolution.weight")) or _LATER_PART.search(name):
+            continue
+        parts = [tensor]
+        if _GUIDED_ATTENTION.search(name):
+            parts.append(state_dict[name.replace(".weight", "_guidance.weight")])
+        elif _GUIDED_CONVOLUTION.search(name):
+            parts.append(state_dict[name.replace("convolution_1", "guidance_convolution")])
+        elif _FUSED.search(name):
+            parts += [state_dict[name.replace(".q_proj.", f".{letter}_proj.")] for letter in "kv"]
+        whole = torch.cat(parts, dim=0 if _FUSED.search(name) else 1) if len(parts) > 1 else tensor
+        if name in ("fgaseg.visual_projection.weight", "fgaseg.text_projection.weight"):
+            whole = whole.T.contiguous()
+        elif name.endswith((".padding_token", ".padding_guidance")):
+            whole = whole[None, None]
+        if dtype is not None and whole.is_floating_point():
+            whole = whole.to(dtype)
+        released[_released_name(name)] = whole
+    return released
+
+
+# A tensor here that is only a part of a released one: the first of several, or a later one.
+_P2TFORMER_ATTENTION = r"p2tformer\.text_layers\.\d+\.attention\."
+_FUSED = re.compile(rf"(?:{_P2TFORMER_ATTENTION}q_proj\.(?:weight|bias)|self_attn\.q_proj\.bias)$")
+_LATER_PART = re.compile(rf"(?:{_P2TFORMER_ATTENTION}[kv]_proj\.(?:weight|bias)|self_attn\.[kv]_proj\.bias)$")
+_GUIDED_ATTENTION = re.compile(r"aggregation_layers.*attention\.(?:query|key)\.weight$")
+_GUIDED_CONVOLUTION = re.compile(r"decoder\.upsampling_[12]\.convolutions\.convolution_1\.weight$")
+
+# Parts of names, from here to the released code, by what stands before them.
+_RELEASED_PARTS: list[tuple[str, dict[str, str]]] = [
+    (
+        r"encoder\.layers\.\d+\.",
+        {
+            "layer_norm1": "ln_1",
+            "layer_norm2": "ln_2",
+            "mlp.fc1": "mlp.c_fc",
+            "mlp.fc2": "mlp.c_proj",
+            "self_attn.out_proj": "attn.out_proj",
+        },
+    ),
+    (
+        r"spatial_aggregation\.blocks\.\d\.",
+        {
+            "norm_1": "norm1",
+            "norm_2": "norm2",
+            "attention.query": "attn.q",
+            "attention.key": "attn.k",
+            "attention.value": "attn.v",
+            "attention.output": "attn.proj",
+            "feed_forward.fc1": "mlp.fc1",
+            "feed_forward.fc2": "mlp.fc2",
+        },
+    ),
+    (
+        r"class_aggregation\.",
+        {
+            "norm_1": "norm1",
+            "norm_2": "norm2",
+            "attention.query": "attention.q",
+            "attention.key": "attention.k",
+            "attention.value": "attention.v",
+            "feed_forward.fc1": "MLP.0",
+            "feed_forward.fc2": "MLP.2",
+        },
+    ),
+    (r"\.convolutions\.", {"convolution_1": "0", "norm_1": "1", "convolution_2": "3", "norm_2": "4"}),
+]
+
+
+def _released_name(name: str) -> str:
+    """A tensor's name here -> its released name."""
+    if name == "fgaseg.visual_projection.weight":
+        return _CLIP + "visual.proj"
+    if name == "fgaseg.text_projection.weight":
+        return _CLIP + "text_projection"
+    if fused := re.fullmatch(r"fgaseg\.p2tformer\.text_layers\.(\d+)\.attention\.q_proj\.(weight|bias)", name):
+        return f"{_PREDICTOR}DCDT.cross_atten_text.{fused[1]}.multihead_attn.in_proj_{fused[2]}"
+    for pattern, replacement in _RENAMED:
+        inverse, template = _invert(pattern, replacement)
+        match = re.match(inverse, name)
+        if match and (match.end() == len(name) or replacement.endswith(".")):
+            start, rest = match.expand(template), name[match.end() :]
+            break
+    else:
+        raise ValueError(f"The released code has no tensor for {name}: only FGA-seg and CAT-Seg models can go back.")
+    if not rest or "." not in rest:
+        return start + {"padding_token": "padding_tokens"}.get(rest, rest)
+    if rest == "self_attn.q_proj.bias":
+        return f"{start}attn.in_proj_bias"
+    if projection := re.fullmatch(r"self_attn\.([qkv]_proj)\.weight", rest):
+        return f"{start}attn.{projection[1]}_weight"
+    part, _, kind = rest.rpartition(".")
+    for context, parts in _RELEASED_PARTS:
+        if re.search(context + "$", name[: match.end()]) and part in parts:
+            return f"{start}{parts[part]}.{kind}"
+    raise ValueError(f"The released code has no tensor for {name}: only FGA-seg and CAT-Seg models can go back.")
+
+
+def _invert(pattern: str, replacement: str) -> tuple[str, str]:
+    """Turns a row of the table round: a pattern of names here, and the released name to expand."""
+    groups = re.findall(r"\((.*?)\)", pattern)
+    pieces = re.split(r"\\(\d)", replacement)
+    inverse = "".join(
+        f"({groups[int(piece) - 1]})" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)
+    )
+    numbers = iter(range(1, len(groups) + 1))
+    template = re.sub(r"\(.*?\)", lambda _: rf"\{next(numbers)}", pattern).replace(r"\.", ".")
+    return inverse, template
+
+
 def _convert_tensor(name: str, tensor: torch.Tensor, config: FGASegConfig) -> dict[str, torch.Tensor]:
-    """One released tensor -> the tensors that it becomes here."""
+    """One released tensor -> the tensors that it becomes here; none if its name is unknown."""
     # CLIP stores its projections as (in, out) matrices.
     if name == _CLIP + "visual.proj":
         return {"fgaseg.visual_projection.weight": tensor.T.contiguous()}
@@ -276,7 +463,7 @@ def _convert_tensor(name: str, tensor: torch.Tensor, config: FGASegConfig) -> di
             start, rest = match.expand(replacement), name[match.end() :]
             break
     else:
-        raise ValueError(f"The released tensor {name!r} is unknown; give a checkpoint of FGA-seg or CAT-Seg.")
+        return {}
     if not rest:
         return {start: tensor}
     if rest in ("padding_tokens", "padding_guidance"):
@@ -294,7 +481,7 @@ def _convert_tensor(name: str, tensor: torch.Tensor, config: FGASegConfig) -> di
     if not part:
         return {start + kind: tensor}
     if part not in _RENAMED_PARTS:
-        raise ValueError(f"The released tensor {name!r} is unknown; give a checkpoint of FGA-seg or CAT-Seg.")
+        return {}
     target = f"{start}{_RENAMED_PARTS[part]}.{kind}"
     return _split_guidance(target, tensor, config)
 
@@ -320,4 +507,11 @@ def _split_guidance(target: str, tensor: torch.Tensor, config: FGASegConfig) -> 
     return {target: tensor}
 
 
-__all__ = ["convert_released_state_dict", "load_released_model", "released_config"]
+__all__ = [
+    "convert_released_state_dict",
+    "convert_released_tensors",
+    "load_released_model",
+    "released_config",
+    "released_layout",
+    "to_released_state_dict",
+]

@@ -40,12 +40,16 @@ class ClassSelection:
         lowest = torch.finfo(values.dtype).min
         if self.is_kept is not None:
             values = values.masked_fill(~self.is_kept[(...,) + (None,) * (values.dim() - 2)], lowest)
+        is_static = not torch.compiler.is_compiling()
+        if is_static and self.is_kept is None and self.indices.shape[1] == self.num_classes:
+            # Indices rise, so these are all the classes in their order.
+            return values
         scores = values.new_full((values.shape[0], self.num_classes, *values.shape[2:]), lowest)
         index = self.indices[(...,) + (None,) * (values.dim() - 2)].expand_as(values)
         if self.is_kept is None:
-            return scores.scatter(1, index, values)
+            return scores.scatter_(1, index, values)
         # Places left may point at a class that is kept elsewhere: the larger of both is the kept one's score.
-        return scores.scatter_reduce(1, index, values, reduce="amax")
+        return scores.scatter_reduce_(1, index, values, reduce="amax")
 
     def narrow(self, kept_places: torch.Tensor, is_kept: torch.Tensor | None) -> "ClassSelection":
         """The selection of some of this selection's places.
@@ -62,11 +66,12 @@ def highest_peaks(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, None]
 
     Args:
         scores: (batch, classes, height, width).
-        count: How many to keep, at most the number of classes.
+        count: How many to keep; all, if there are no more.
 
     Returns:
         Places (batch, count), rising, and `None`: every place is taken.
     """
+    count = torch.sym_min(count, scores.shape[1])
     places = scores.flatten(2).amax(dim=-1).topk(count, dim=1).indices
     return places.sort(dim=1).values, None
 
@@ -104,7 +109,7 @@ def select_classes(
     """TopK by the named rule. See [`highest_peaks`] and [`union_over_pixels`]."""
     if rule == "union":
         return union_over_pixels(scores, count, is_kept)
-    return highest_peaks(scores, min(count, scores.shape[1]))
+    return highest_peaks(scores, count)
 
 
 def gather_classes(values: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

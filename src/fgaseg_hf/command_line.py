@@ -18,26 +18,29 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
-from huggingface_hub.utils import logging as hub_logging
 from PIL import Image
 from tqdm import tqdm
-from transformers import PreTrainedConfig
-from transformers.utils import logging as transformers_logging
 
 from . import __version__, builtin_model_folder
 from .benchmark_preparation import describe_preparation, prepare_benchmark
 from .benchmarks import BENCHMARKS
-from .configuration_fgaseg import FGASegConfig
-from .image_processing_fgaseg import UNLABELLED_ID, open_picture, picture_to_rgb
-from .modeling_fgaseg import FGASegForSemanticSegmentation
-from .processing_fgaseg import FGASegProcessor, check_class_names
+from .checkpoint_commands import convert
+from .checkpoint_inspection import check_architecture
+from .clip_checkpoints import load_training_free, save_clip
+from .clip_dense_features import DenseAttention, DenseResidual
+from .export_commands import export
+from .image_processing_fgaseg import open_picture, picture_to_rgb
+from .overlapped_work import overlap_reading_and_writing
+from .processing_fgaseg import check_class_names
+from .release_commands import card, inspect, release
+from .segmenter import Segmenter, broken_checkpoints_named, load_checkpoint, quiet_transformers
 from .visualization import class_shares, draw_overlay, save_label_map
+from .vocabulary import FGASegVocabulary, normalise_phrase
 
 # Typer's and Click's own code for a command that was called wrongly.
 EXIT_CODE_BAD_INPUT = 2
@@ -110,7 +113,8 @@ def segment(
         str | None,
         typer.Option(
             metavar="ID_OR_FOLDER",
-            help="A FGASeg checkpoint: a folder or an id on the Hugging Face Hub.",
+            help="A FGASeg checkpoint: a folder or an id on the Hugging Face Hub. A plain CLIP checkpoint will do: it "
+            "segments as it is, without any training.",
             show_default="the built-in model, which knows drawn scenes",
         ),
     ] = None,
@@ -147,6 +151,22 @@ def segment(
             show_default="every pixel gets a label",
         ),
     ] = None,
+    background: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What to call pixels whose best label is less likely than --threshold, or than 0.5 without it.",
+            show_default="no such label",
+        ),
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=WORDS",
+            help='Look for several labels and answer with one: "vehicle=car, bus, truck". May be given several times.',
+            show_default="no groups",
+        ),
+    ] = None,
     topk: Annotated[
         int | None,
         typer.Option(
@@ -170,29 +190,48 @@ def segment(
     """
     with bad_input_to_exit_code():
         # Everything that can be wrong is found out before the first picture is segmented; the cheap checks go first.
+        groups = parse_groups(group or [])
         if labels is not None:
             class_names = parse_labels(labels)
+        elif groups:
+            class_names = []
         elif pictures:
             raise ValueError('There are no labels: give them as --labels "red car, blue house, sky".')
         else:
             class_names = example_labels()
+        vocabulary = None
+        if groups or background is not None:
+            vocabulary = make_vocabulary(class_names, groups, background, threshold)
+            class_names = vocabulary.labels
         paths = find_pictures(pictures, output) if pictures else [example_picture()]
         torch_device = choose_device(device)
         check_pictures(paths)
-        segmenter = Segmenter.load(model, class_names, torch_device, template, topk)
+        segmenter = Segmenter.load(model, class_names, torch_device, template, topk, vocabulary)
         make_output_folder(output)
         if model is None:
             typer.echo(BUILT_IN_MODEL_KNOWS)
+        elif segmenter.is_plain_clip:
+            typer.echo(f"{model} is a plain CLIP: it segments as it is, without training, and coarsely.")
 
         names = output_names(paths)
-        for path in tqdm(paths, desc="Segmenting", unit="picture", disable=len(paths) == 1):
-            picture = picture_to_rgb(open_picture(path))
-            label_map = segmenter.segment(picture, sliding_window, threshold)
+        # With a background, what reaches no threshold is labelled as that.
+        unlabelled_below = threshold if background is None else None
+
+        def write(path: Path, picture: Image.Image, label_map: torch.Tensor) -> str:
             overlay_path = output / f"{names[path]}_overlay.png"
             draw_overlay(picture, label_map, class_names).save(overlay_path)
             save_label_map(label_map, class_names, output / f"{names[path]}_labels.png")
+            return f"{overlay_path}: {describe_shares(label_map, class_names)}"
+
+        lines = overlap_reading_and_writing(
+            paths,
+            read=lambda path: picture_to_rgb(open_picture(path)),
+            compute=lambda path, picture: segmenter.segment(picture, sliding_window, unlabelled_below).cpu(),
+            write=write,
+        )
+        for line in tqdm(lines, desc="Segmenting", unit="picture", total=len(paths), disable=len(paths) == 1):
             # tqdm's own writing keeps the progress bar below the lines.
-            tqdm.write(f"{overlay_path}: {describe_shares(label_map, class_names)}")
+            tqdm.write(line)
 
 
 @app.command(epilog="Example: fgaseg prepare a-847 --source ADE20K_2021_17_01 --out a847")
@@ -221,108 +260,97 @@ def prepare(
         typer.echo(f"{out} is ready: python training/evaluate.py --dataset {out} --model ID_OR_FOLDER")
 
 
-@dataclass
-class Segmenter:
-    """A model with the labels it looks for, whose text is encoded once for all pictures.
+@app.command(name="training-free", epilog="Example: fgaseg training-free openai/clip-vit-base-patch16 --out segmenter")
+def training_free(
+    clip: Annotated[
+        str, typer.Argument(metavar="CLIP", help="A CLIP checkpoint: a folder or an id on the Hugging Face Hub.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to make.")],
+    image_size: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="PIXELS", help="Side that pictures are resized to.", show_default="CLIP's own"),
+    ] = None,
+    attention: Annotated[
+        DenseAttention, typer.Option(help="What a patch attends to in the last block: as in MaskCLIP, SCLIP, NACLIP.")
+    ] = "value",
+    residual: Annotated[
+        DenseResidual, typer.Option(help="What the last block adds to: the class token, the patch, or nothing.")
+    ] = "class",
+    affinity_layer: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="LAYER",
+            help="Smooth by how alike patches are after this block of the image tower, as in ProxyCLIP.",
+            show_default="no smoothing",
+        ),
+    ] = None,
+    template: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SENTENCE",
+            help="Sentence around each label, with {} in the label's place. Of several, the average counts.",
+            show_default="the published one",
+        ),
+    ] = None,
+) -> None:
+    """Make a segmenter of a CLIP as it is, without any training.
 
-    Attributes:
-        model: In evaluation mode, on the device to compute on.
-        processor: Prepares the pictures.
-        text_embeddings: (labels, dimension), unit rows.
+    The folder loads like every FGASeg checkpoint: with --model, in Python, in a pipeline, in training/evaluate.py.
     """
-
-    model: FGASegForSemanticSegmentation
-    processor: FGASegProcessor
-    text_embeddings: torch.Tensor
-
-    @classmethod
-    def load(
-        cls,
-        model_name: str | None,
-        class_names: Sequence[str],
-        device: torch.device,
-        templates: list[str] | None = None,
-        num_kept_classes: int | None = None,
-    ) -> "Segmenter":
-        """Loads a checkpoint and encodes the labels.
-
-        Args:
-            model_name: A folder or an id on the Hub; `None` for the built-in model.
-            class_names: What to look for.
-            device: Where to compute.
-            templates: Sentences around each name; `None` for the checkpoint's own.
-            num_kept_classes: How many classes of each picture to examine; `None` for the checkpoint's own setting.
-
-        Raises:
-            ValueError: There is no such checkpoint, it is of another architecture or broken, or a template or label
-                does not suit it.
-        """
-        source = str(builtin_model_folder()) if model_name is None else model_name
-        check_architecture(source)
-        with _quiet_transformers():
-            try:
-                overrides: dict[str, Any] = {} if num_kept_classes is None else {"num_kept_classes": num_kept_classes}
-                config = FGASegConfig.from_pretrained(source, **overrides)
-                processor = FGASegProcessor.from_pretrained(source)
-                model, loading_info = FGASegForSemanticSegmentation.from_pretrained(
-                    source, config=config, dtype=torch.float32, output_loading_info=True
-                )
-            # A checkpoint can be broken in as many ways as there are libraries that read it.
-            except Exception as error:
-                reason = str(error).strip().split("\n")[0].rstrip(".")
-                raise ValueError(
-                    f"The model {source!r} cannot be loaded ({reason}): save or download it anew."
-                ) from error
-        if missing := sorted(loading_info["missing_keys"]):
-            raise ValueError(
-                f"The model {source!r} lacks {len(missing)} of its weights ({missing[0]}, ...): save or download it "
-                "anew."
-            )
-        if templates:
-            processor = FGASegProcessor(processor.image_processor, processor.tokenizer, prompt_templates=templates)
-        model = model.eval().to(device)
-        prompts = processor(text=list(class_names), return_tensors="pt").to(device)
-        with torch.inference_mode():
-            text_embeddings = model.get_text_embeddings(**prompts)
-        return cls(model, processor, text_embeddings)
-
-    @torch.inference_mode()
-    def segment(
-        self, picture: Image.Image, sliding_window: bool = False, threshold: float | None = None
-    ) -> torch.Tensor:
-        """Labels every pixel of an upright RGB picture.
-
-        Returns:
-            int64 label map (height, width) of the picture's size; -1 where no label reaches `threshold`.
-        """
-        device = self.model.device
-        size = (picture.height, picture.width)
-        if not sliding_window:
-            inputs = self.processor(images=picture, return_tensors="pt").to(device)
-            outputs = self.model(**inputs, text_embeddings=self.text_embeddings)
-            return self.processor.post_process_semantic_segmentation(outputs, [size], threshold=threshold)[0]
-
-        inputs = self.processor(images=picture, do_resize=False, return_tensors="pt").to(device)
-        (probabilities,) = self.model.segment_with_sliding_window(inputs["pixel_values"], self.text_embeddings)
-        best, label_map = probabilities.max(dim=0)
-        return label_map if threshold is None else torch.where(best < threshold, UNLABELLED_ID, label_map)
+    with bad_input_to_exit_code():
+        refuse_model_folder(out)
+        with quiet_transformers():
+            check_architecture(clip, ("clip",))
+        fields: dict[str, Any] = {"dense_attention": attention, "dense_residual": residual}
+        fields |= {"affinity_layer": affinity_layer} | ({} if image_size is None else {"image_size": image_size})
+        with quiet_transformers(), broken_checkpoints_named(clip):
+            model, processor = load_training_free(clip, template or None, **fields)
+        make_output_folder(out)
+        with quiet_transformers():
+            model.save_pretrained(out)
+            processor.save_pretrained(out)
+        typer.echo(f'{out} is ready: fgaseg segment PICTURE --labels "sky, tree" --model {out}')
 
 
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Keeps loading bars and warnings off the terminal: what goes wrong is said in one sentence of our own."""
-    verbosity, hub_verbosity = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
-    bar_enabled = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    hub_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        hub_logging.set_verbosity(hub_verbosity)
-        if bar_enabled:
-            transformers_logging.enable_progress_bar()
+@app.command(name="export-clip", epilog="Example: fgaseg export-clip my_model --out my_clip")
+def export_clip(
+    model: Annotated[
+        str, typer.Argument(metavar="ID_OR_FOLDER", help="A FGASeg checkpoint: a folder or an id on the Hub.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to make.")],
+    negate_text: Annotated[
+        bool,
+        typer.Option(
+            "--negate-text",
+            help="Turn all text embeddings round: for a model trained from nothing in which words are least like what "
+            "they name, as in the built-in one.",
+        ),
+    ] = False,
+) -> None:
+    """Write a model's two towers as a CLIP checkpoint in the Hub's layout."""
+    with bad_input_to_exit_code():
+        refuse_model_folder(out)
+        segmenter, processor = load_checkpoint(model)
+        make_output_folder(out)
+        with quiet_transformers():
+            save_clip(segmenter, processor, out, negate_text)
+        typer.echo(f"{out} is ready: CLIPModel.from_pretrained({str(out)!r})")
+
+
+app.command(epilog="Example: fgaseg convert model_base.pth --out catseg-base")(
+    bad_input_to_exit_code()(quiet_transformers()(convert))
+)
+app.command(epilog="Example: fgaseg inspect runs/first/best")(bad_input_to_exit_code()(quiet_transformers()(inspect)))
+app.command(epilog="Example: fgaseg card FOLDER --results FOLDER/results --license apache-2.0 --out README.md")(
+    bad_input_to_exit_code()(quiet_transformers()(card))
+)
+app.command(epilog="Example: fgaseg release runs/first --repo OWNER/NAME --license apache-2.0 --dry-run")(
+    bad_input_to_exit_code()(quiet_transformers()(release))
+)
+app.command(epilog="Example: fgaseg export runs/first/best --out onnx")(
+    bad_input_to_exit_code()(quiet_transformers()(export))
+)
 
 
 def parse_labels(labels: str) -> list[str]:
@@ -358,6 +386,42 @@ def example_labels() -> list[str]:
     if not path.is_file():
         raise ValueError('This installation has no example: name a picture and --labels "red car, blue house, sky".')
     return check_class_names(json.loads(path.read_text(encoding="utf-8"))["labels"])
+
+
+def parse_groups(groups: Sequence[str]) -> dict[str, list[str]]:
+    """Splits "vehicle=car, bus, truck" into a name and its members.
+
+    Raises:
+        ValueError: A group has no name or no members, a name is blank or repeated, or two groups share a name.
+    """
+    parsed: dict[str, list[str]] = {}
+    for group in groups:
+        name, equals, members = group.partition("=")
+        name = " ".join(name.split())
+        if not equals or not name or not members.strip():
+            raise ValueError(f'The group {group!r} has no name or no members: give it as --group "vehicle=car, bus".')
+        if name in parsed:
+            raise ValueError(f"The group {name!r} is given twice: put all its members into one --group.")
+        parsed[name] = check_class_names(members.split(","))
+    return parsed
+
+
+def make_vocabulary(
+    class_names: Sequence[str], groups: dict[str, list[str]], background: str | None, threshold: float | None
+) -> FGASegVocabulary:
+    """Puts labels, groups and the background rule together; members of groups need not stand among the labels.
+
+    Raises:
+        ValueError: Names clash, or the threshold leaves nothing to the background or to the labels.
+    """
+    if background is not None and threshold in (0, 1):
+        raise ValueError(f"--threshold is {threshold:g}: with --background, give a probability between 0 and 1.")
+    names = {normalise_phrase(name): name for name in class_names}
+    for members in groups.values():
+        for member in members:
+            names.setdefault(normalise_phrase(member), member)
+    threshold = 0.5 if threshold is None or background is None else threshold
+    return FGASegVocabulary(list(names.values()), groups=groups, background=background, background_threshold=threshold)
 
 
 def find_pictures(arguments: Sequence[str], output: Path) -> list[Path]:
@@ -450,30 +514,14 @@ def choose_device(device: str | None) -> torch.device:
     return chosen
 
 
-def check_architecture(source: str) -> None:
-    """Looks at a checkpoint's configuration alone, before any weight is read.
-
-    Args:
-        source: A folder or an id on the Hub.
+def refuse_model_folder(out: Path) -> None:
+    """Keeps a model from being written over another.
 
     Raises:
-        ValueError: There is no such checkpoint, or it is not a FGASeg.
+        ValueError: There is a model in the folder.
     """
-    try:
-        with _quiet_transformers():
-            settings, _ = PreTrainedConfig.get_config_dict(source)
-        # A folder without the file gives no error but no settings either.
-        if "model_type" not in settings and not (Path(source) / "config.json").is_file():
-            raise ValueError("It has no config.json.")
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"There is no model {source!r}: give a folder with a config.json, or an id on the Hugging Face Hub (if it "
-            "can be reached from here, or was downloaded before)."
-        ) from error
-    model_type = settings.get("model_type")
-    if model_type != FGASegConfig.model_type:
-        described = f"a checkpoint of the architecture {model_type!r}" if model_type else "no Transformers checkpoint"
-        raise ValueError(f"The model {source!r} is {described}: give a FGASeg checkpoint.")
+    if (out / "config.json").exists():
+        raise ValueError(f"There is a model in {str(out)!r} already: name a new folder.")
 
 
 def describe_shares(label_map: torch.Tensor, class_names: Sequence[str]) -> str:

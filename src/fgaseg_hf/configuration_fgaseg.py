@@ -13,10 +13,11 @@
 # limitations under the License.
 """FGASeg model configuration."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
-from transformers import CLIPTextConfig, CLIPVisionConfig
+from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 
 
@@ -41,6 +42,19 @@ class FGASegConfig(PreTrainedConfig):
             Side in pixels at which pictures are meant to be run.
         trainable_clip (`"query_value"`, `"all"` or `"none"`, defaults to `"query_value"`):
             Which weights of both towers train: the query and value projections (published), all, or none.
+        dense_attention (`"value"`, `"self_correlation"` or `"neighbour"`, defaults to `"value"`):
+            What a patch attends to in the last block of the image tower: itself alone (published), or what is like it,
+            as in SCLIP and NACLIP; see [`FGASegDenseAttention`].
+        dense_residual (`"class"`, `"patch"` or `"none"`, defaults to `"class"`):
+            What the last block adds its attention to: the class token (published), each patch (as in CLIP and SCLIP),
+            or nothing, and no feed-forward layer either (as in NACLIP).
+        neighbour_std (`float`, defaults to 5.0):
+            Width in patches of the neighbourhood that `dense_attention="neighbour"` favours.
+        affinity_layer (`int`, *optional*):
+            Smooth the global pseudo-masks by how alike patches are in this hidden state of the image tower (0 =
+            embeddings, i = after block i), as in ProxyCLIP; see [`patch_affinity`]. `None`: no smoothing.
+        affinity_temperature (`float`, defaults to 0.1):
+            Temperature of that affinity; the lower, the more only the most alike patches count.
         guidance_layers (`list[int]`, *optional*):
             The two hidden states (0 = embeddings, i = after block i) that guide upsampling, coarse to fine; a third
             and two thirds of the depth by default, which is 4, 8 of 12 and 8, 16 of 24.
@@ -62,6 +76,10 @@ class FGASegConfig(PreTrainedConfig):
             Whether local pseudo-masks supplement the global ones (LCS).
         local_kernel_size (`int`, defaults to 3):
             Side of the kernel that a word becomes in the local pseudo-masks; 1, 3, 5 in the paper.
+        decoder_type (`"category"` or `"cosine"`, defaults to `"category"`):
+            The category-aware decoder, or CLIP's own rule: the global pseudo-masks times CLIP's temperature, and a
+            softmax over the classes; see [`decode_cosines`]. `"cosine"` has no weights, and the fields of the
+            category-aware decoder below have no effect on it.
         fusion (`"cat"` or `"add"`, defaults to `"cat"`):
             How global and local embeddings are fused.
         decoder_hidden_dim (`int`, defaults to 128):
@@ -149,6 +167,9 @@ class FGASegConfig(PreTrainedConfig):
     logit_scale_init_value: float | int = 2.6592
     image_size: int = 384
     trainable_clip: Literal["query_value", "all", "none"] = "query_value"
+    dense_attention: Literal["value", "self_correlation", "neighbour"] = "value"
+    dense_residual: Literal["class", "patch", "none"] = "class"
+    neighbour_std: float | int = 5.0
     guidance_layers: list[int] | tuple[int, ...] | None = None
     upsampling_guidance_dims: list[int] | tuple[int, ...] = (256, 128)
     # Pixel-text alignment
@@ -161,7 +182,10 @@ class FGASegConfig(PreTrainedConfig):
     # Category supplementation
     use_local_pseudo_masks: bool = True
     local_kernel_size: int = 3
+    affinity_layer: int | None = None
+    affinity_temperature: float | int = 0.1
     # Category-aware decoder
+    decoder_type: Literal["category", "cosine"] = "category"
     fusion: Literal["cat", "add"] = "cat"
     decoder_hidden_dim: int = 128
     num_aggregation_layers: int = 2
@@ -191,6 +215,10 @@ class FGASegConfig(PreTrainedConfig):
     vocabulary_key: str | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
+        # A checkpoint names the pipeline that it brings. Where the package is installed, its own has that name, and
+        # Transformers would want to be allowed to run the checkpoint's.
+        if not __name__.startswith("transformers_modules."):
+            kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
         if self.guidance_layers is None:
             depth = self.vision_config.num_hidden_layers
@@ -208,6 +236,22 @@ class FGASegConfig(PreTrainedConfig):
             **kwargs: Any other field of the configuration.
         """
         switched_off = {
+            "p2tformer_num_layers": 0,
+            "use_alignment_head": False,
+            "use_local_pseudo_masks": False,
+            "use_auxiliary_heads": False,
+        }
+        return cls(**{**switched_off, **kwargs})
+
+    @classmethod
+    def training_free(cls, **kwargs: Any) -> "FGASegConfig":
+        """CLIP alone, which needs no training: every block that has weights of its own is switched off.
+
+        Args:
+            **kwargs: Any other field of the configuration.
+        """
+        switched_off = {
+            "decoder_type": "cosine",
             "p2tformer_num_layers": 0,
             "use_alignment_head": False,
             "use_local_pseudo_masks": False,
@@ -244,6 +288,16 @@ class FGASegConfig(PreTrainedConfig):
             raise ValueError(
                 f"`guidance_layers` {self.guidance_layers} must lie between 0 and {depth - 1}, before the last block "
                 "of the image tower; choose two of these."
+            )
+        if self.affinity_layer is not None and not 0 <= self.affinity_layer < depth:
+            raise ValueError(
+                f"`affinity_layer` {self.affinity_layer} must lie between 0 and {depth - 1}, before the last block of "
+                "the image tower; choose one of these or None."
+            )
+        if self.decoder_type == "cosine" and (self.use_local_pseudo_masks or self.use_auxiliary_heads):
+            raise ValueError(
+                "`decoder_type` 'cosine' has no place for local pseudo-masks and auxiliary heads; set "
+                "`use_local_pseudo_masks` and `use_auxiliary_heads` to False, as `FGASegConfig.training_free` does."
             )
         if self.p2tformer_num_layers < 0:
             raise ValueError(f"`p2tformer_num_layers` is {self.p2tformer_num_layers}; set it to 0 (off) or more.")
@@ -285,6 +339,9 @@ class FGASegConfig(PreTrainedConfig):
                 "`class_selection_rule` 'union' ranks by the auxiliary maps; set `use_auxiliary_heads` to True or the "
                 "rule to 'peak'."
             )
+        for name in ("neighbour_std", "affinity_temperature"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; set it to more than 0.")
         for name in ("segmentation_loss_weight", "alignment_loss_weight", "class_padding"):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; set it to 0 or more.")
@@ -318,6 +375,28 @@ class FGASegConfig(PreTrainedConfig):
             for name, value in values.items()
             if value is not None
         }
+
+
+def read_clip_config(clip: str | Path) -> tuple[Any, int]:
+    """Reads the configuration of a CLIP checkpoint, and the side of the pictures that it was trained with.
+
+    Args:
+        clip: A folder in the Hub's layout, or a Hub id.
+
+    Returns:
+        A `CLIPConfig`, and the side in pixels, brought down to a multiple of the patch size.
+
+    Raises:
+        ValueError: If the checkpoint is of another architecture.
+    """
+    settings = CLIPConfig.get_config_dict(clip)[0]
+    if settings.get("model_type") != "clip":
+        raise ValueError(
+            f"{clip} holds a model of type {settings.get('model_type')!r}; give a checkpoint of type 'clip'."
+        )
+    config: Any = CLIPConfig.from_dict(settings)
+    vision = config.vision_config
+    return config, max(vision.image_size // vision.patch_size, 1) * vision.patch_size
 
 
 __all__ = ["FGASegConfig"]

@@ -9,11 +9,12 @@ from collections.abc import Callable
 import torch
 from torch import nn
 from transformers.activations import ACT2FN
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.clip.modeling_clip import eager_attention_forward
 
 from .configuration_fgaseg import FGASegConfig
+from .partwise_computation import apply_in_parts
+from .symbolic_windows import FGASegSymbolicWindows
 
 
 class FGASegFeedForward(nn.Module):
@@ -67,25 +68,36 @@ class FGASegWindowAttention(nn.Module):
         value = self.value(cost_embeddings)
 
         height, width = cost_embeddings.shape[2:4]
+        if isinstance(height, torch.SymInt) or isinstance(width, torch.SymInt):
+            return self._attend_in_unknown_grid(query, key, value)
         window = (min(self.window_size, height), min(self.window_size, width))
         # A single window along an axis has nothing to shift to.
         shift = tuple(
             self.window_size // 2 if self.is_shifted and size > self.window_size else 0 for size in (height, width)
         )
         mask = window_mask(height, width, window, shift, query)
+        query, key, value = (
+            split_into_windows(states, window, shift, self.num_heads) for states in (query, key, value)
+        )
+        attended = self._attend(query, key, value, mask)
+        return self.output(merge_windows(attended, window, shift, cost_embeddings.shape))
+
+    def _attend_in_unknown_grid(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        height, width = query.shape[2:4]
+        windows = FGASegSymbolicWindows(height, width, self.window_size, self.is_shifted, query.device)
+        in_windows = [windows.split(states, self.num_heads) for states in (query, key, value)]
+        attended = self._attend(in_windows[0], in_windows[1], in_windows[2], windows.mask(query.dtype))
+        return self.output(windows.merge(attended, query))
+
+    def _attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+    ) -> torch.Tensor:
         if mask is not None:
             mask = mask.repeat_interleave(self.num_heads, dim=0).unsqueeze(0)
         attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
-        attended, _ = attention(
-            self,
-            *(split_into_windows(states, window, shift, self.num_heads) for states in (query, key, value)),
-            mask,
-            scaling=self.scaling,
-            dropout=0.0,
-        )
-        return self.output(merge_windows(attended, window, shift, cost_embeddings.shape))
+        return attention(self, query, key, value, mask, scaling=self.scaling, dropout=0.0)[0]
 
 
 class FGASegWindowBlock(nn.Module):
@@ -152,8 +164,8 @@ class FGASegLinearClassAttention(nn.Module):
             cost_embeddings: (batch, classes, height, width, channels), normalised.
             text_guidance: (batch, classes, guidance_dim).
             is_kept: (batch, classes) bool: which classes take part; `None` = all.
-            padding_token: (channels,), normalised, or `None`.
-            padding_guidance: (guidance_dim,), or `None`.
+            padding_token: (1, channels), normalised, or `None`.
+            padding_guidance: (1, guidance_dim), or `None`.
             padding_count: How often the padding token stands beside the classes: one number, or one a picture (batch,).
 
         Returns:
@@ -212,33 +224,47 @@ class FGASegClassAggregation(nn.Module):
         """
         config = self.config
         pooling = config.training_class_pooling_size if self.training else config.class_pooling_size
-        pooled = cost_embeddings
-        if pooling > 1:
-            pooled = resize_costs(cost_embeddings, lambda maps: nn.functional.avg_pool2d(maps, pooling, ceil_mode=True))
+        if pooling == 1:
+            # Positions are apart from each other: a few rows at a time.
+            batch_size, num_classes, _, width, dim = cost_embeddings.shape
+            return apply_in_parts(
+                lambda rows, *shared: rows + self._aggregate(rows, *shared),
+                (cost_embeddings,),
+                (text_guidance, is_kept),
+                dim=2,
+                values_per_item=batch_size * num_classes * width * 4 * dim,
+            )
+        pooled = resize_costs(cost_embeddings, lambda maps: nn.functional.avg_pool2d(maps, pooling, ceil_mode=True))
+        pooled = self._aggregate(pooled, text_guidance, is_kept)
+        grid = cost_embeddings.shape[2:4]
+        return cost_embeddings + resize_costs(
+            pooled, lambda maps: nn.functional.interpolate(maps, size=grid, mode="bilinear", align_corners=True)
+        )
 
+    def _aggregate(
+        self, cost_embeddings: torch.Tensor, text_guidance: torch.Tensor, is_kept: torch.Tensor | None
+    ) -> torch.Tensor:
         padding_token = padding_guidance = None
         padding_count: torch.Tensor | int = 0
-        if is_kept is not None and config.class_padding:
-            padding_count = (config.class_padding - is_kept.sum(dim=1)).clamp(min=0)
-        elif cost_embeddings.shape[1] < config.class_padding:
-            padding_count = config.class_padding - cost_embeddings.shape[1]
-        if isinstance(padding_count, torch.Tensor) or padding_count:
-            padding_token, padding_guidance = self.norm_1(self.padding_token), self.padding_guidance
+        if is_kept is not None and self.config.class_padding:
+            padding_count = (self.config.class_padding - is_kept.sum(dim=1)).clamp(min=0)
+        elif self.config.class_padding:
+            padding_count = torch.sym_max(self.config.class_padding - cost_embeddings.shape[1], 0)
+        if isinstance(padding_count, torch.Tensor | torch.SymInt) or padding_count:
+            padding_token, padding_guidance = self.norm_1(self.padding_token)[None], self.padding_guidance[None]
 
-        pooled = pooled + self.attention(
-            self.norm_1(pooled), text_guidance, is_kept, padding_token, padding_guidance, padding_count
+        cost_embeddings = cost_embeddings + self.attention(
+            self.norm_1(cost_embeddings), text_guidance, is_kept, padding_token, padding_guidance, padding_count
         )
-        pooled = pooled + self.feed_forward(self.norm_2(pooled))
-        if pooling > 1:
-            grid = cost_embeddings.shape[2:4]
-            pooled = resize_costs(
-                pooled, lambda maps: nn.functional.interpolate(maps, size=grid, mode="bilinear", align_corners=True)
-            )
-        return cost_embeddings + pooled
+        return cost_embeddings + self.feed_forward(self.norm_2(cost_embeddings))
 
 
-class FGASegAggregationLayer(GradientCheckpointingLayer):
+class FGASegAggregationLayer(nn.Module):
     """Spatial, then class aggregation."""
+
+    # Transformers sets both; see `apply_in_parts`.
+    gradient_checkpointing = False
+    _gradient_checkpointing_func: Callable | None = None
 
     def __init__(self, config: FGASegConfig) -> None:
         super().__init__()
@@ -253,7 +279,19 @@ class FGASegAggregationLayer(GradientCheckpointingLayer):
         is_kept: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """See [`FGASegSpatialAggregation`] and [`FGASegClassAggregation`]."""
-        cost_embeddings = self.spatial_aggregation(cost_embeddings, appearance_guidance)
+        checkpoint = self._gradient_checkpointing_func if self.gradient_checkpointing and self.training else None
+        batch_size, _, height, width, dim = cost_embeddings.shape
+        # Classes are apart from each other here: a few at a time.
+        cost_embeddings = apply_in_parts(
+            self.spatial_aggregation,
+            (cost_embeddings,),
+            (appearance_guidance,),
+            dim=1,
+            values_per_item=batch_size * height * width * 4 * dim,
+            checkpoint=checkpoint,
+        )
+        if checkpoint is not None:
+            return checkpoint(self.class_aggregation, cost_embeddings, text_guidance, is_kept)
         return self.class_aggregation(cost_embeddings, text_guidance, is_kept)
 
 

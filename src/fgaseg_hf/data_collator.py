@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .benchmarks import encode_prompts
 from .image_processing_fgaseg import label_map_to_array
 
 
@@ -25,6 +26,7 @@ class FGASegDataCollator:
     Args:
         processor: an `FGASegProcessor`; encodes the class names once.
         class_names: names in id order.
+        prompts: what to ask for, one text a class name and maybe some the same; the names themselves if None.
         ignored_ids: ids of the data set's label maps that mean "not annotated".
         ignore_index: label that the model reads so; `semantic_loss_ignore_index` of its config.
         image_column: entry of a row that holds the picture.
@@ -33,7 +35,7 @@ class FGASegDataCollator:
             pictures' own sizes, to measure predictions by.
 
     Raises:
-        ValueError: the class names are empty, blank or repeated.
+        ValueError: the class names are empty, blank or repeated; or there is not one prompt for each.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class FGASegDataCollator:
         processor: Any,
         class_names: Sequence[str],
         *,
+        prompts: Sequence[str] | None = None,
         ignored_ids: Iterable[int] = (255,),
         ignore_index: int = 255,
         image_column: str = "image",
@@ -54,7 +57,14 @@ class FGASegDataCollator:
         self.image_column = image_column
         self.annotation_column = annotation_column
         self.keep_label_maps = keep_label_maps
-        encoded = processor(text=self.class_names, return_tensors="pt")
+        if prompts is None or list(prompts) == self.class_names:
+            encoded = processor(text=self.class_names, return_tensors="pt")
+        elif len(prompts) == len(self.class_names):
+            encoded = encode_prompts(processor, prompts)
+        else:
+            raise ValueError(
+                f"There are {len(prompts)} prompts for {len(self.class_names)} class names; give one a name."
+            )
         self.input_ids: torch.Tensor = encoded["input_ids"]
         self.attention_mask: torch.Tensor = encoded["attention_mask"]
 

@@ -1,100 +1,40 @@
 """FGASeg: open-vocabulary segmentation by fine-grained pixel-text alignment (arXiv 2501.00877)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
 from torch import nn
-from transformers import CLIPConfig
 from transformers import initialization as init
 from transformers.modeling_utils import PreTrainedModel
 from transformers.processing_utils import Unpack
-from transformers.utils import ModelOutput, TransformersKwargs, logging
+from transformers.utils import TransformersKwargs, logging
 from transformers.utils.generic import can_return_tuple
 
 from .category_decoder import FGASegCategoryDecoder
 from .category_supplementation import FGASegLocalPseudoMasks, global_pseudo_masks
+from .catseg_initialisation import ADDED_BLOCKS, check_continuation, start_neutral
 from .clip_dense_features import (
     FGASegTextModel,
     FGASegUpsamplingGuidance,
     FGASegVisionModel,
+    default_image_size,
     is_trainable_parameter,
     tokens_to_map,
 )
-from .configuration_fgaseg import FGASegConfig
+from .configuration_fgaseg import FGASegConfig, read_clip_config
+from .cosine_decoder import decode_cosines
 from .cost_aggregation import FGASegClassAggregation
 from .losses import alignment_loss, check_labels, segmentation_loss
+from .model_outputs import FGASegModelOutput, FGASegOutput
+from .patch_affinity import patch_affinity, smooth_by_affinity
 from .pixel_text_alignment import FGASegAlignmentHead, FGASegP2Tformer
 from .sliding_window import predict_with_sliding_window
-from .vocabulary import FGASegVocabulary, FGASegVocabularyHead, is_vocabulary_file
+from .vocabulary_head import FGASegVocabularyMixin
 
 logger = logging.get_logger(__name__)
-
-
-@dataclass
-class FGASegModelOutput(ModelOutput):
-    """What [`FGASegModel`] computes: pictures and words in one space, and their similarities.
-
-    Args:
-        patch_features (`torch.Tensor` of shape `(batch, dim, height, width)`):
-            Dense CLIP features of the patches, projected, not normalised.
-        text_embeddings (`torch.Tensor` of shape `(batch, classes, dim)`):
-            The words as they entered, of unit length.
-        aligned_text_embeddings (`torch.Tensor` of shape `(batch, classes, dim)`):
-            The words moved towards each picture by the P2Tformer.
-        global_pseudo_masks (`torch.Tensor` of shape `(batch, classes, height, width)`):
-            Cosine similarity of words and patches.
-        local_pseudo_masks (`torch.Tensor` of shape `(batch, classes, height, width)`, *optional*):
-            Similarity of words and neighbourhoods.
-        upsampling_guidance (`tuple` of two `torch.Tensor`):
-            Guidance maps at 2 x and 4 x the patch grid.
-        hidden_states (`tuple` of `torch.Tensor`, *optional*):
-            Hidden states of the image tower, as asked for; `None` where not asked for.
-        attentions (`tuple` of `torch.Tensor`, *optional*):
-            Attention maps of the image tower; its last block has none.
-    """
-
-    patch_features: torch.Tensor | None = None
-    text_embeddings: torch.Tensor | None = None
-    aligned_text_embeddings: torch.Tensor | None = None
-    global_pseudo_masks: torch.Tensor | None = None
-    local_pseudo_masks: torch.Tensor | None = None
-    upsampling_guidance: tuple[torch.Tensor, ...] | None = None
-    hidden_states: tuple[torch.Tensor | None, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
-
-
-@dataclass
-class FGASegOutput(FGASegModelOutput):
-    """What [`FGASegForSemanticSegmentation`] computes, beside all of [`FGASegModelOutput`].
-
-    Args:
-        loss (`torch.Tensor`, *optional*):
-            The weighted sum of the losses below, if labels were given.
-        logits (`torch.Tensor` of shape `(batch, classes, 4 height, 4 width)`):
-            One logit a class and position; classes that were not kept stand at the most negative finite score.
-        segmentation_loss, alignment_loss (`torch.Tensor`, *optional*), auxiliary_losses (`tuple` of `torch.Tensor`,
-        *optional*):
-            The losses before weighting.
-        alignment_logits (`torch.Tensor` of shape `(batch, classes, 4 height, 4 width)`, *optional*):
-            The alignment head's, if labels were given.
-        auxiliary_logits (`tuple` of three `torch.Tensor`, *optional*):
-            The auxiliary heads', at 1 x, 1 x and 2 x the patch grid.
-        kept_classes (`torch.Tensor` of shape `(batch, kept)`):
-            Which classes went through the whole decoder.
-    """
-
-    loss: torch.Tensor | None = None
-    logits: torch.Tensor | None = None
-    segmentation_loss: torch.Tensor | None = None
-    alignment_loss: torch.Tensor | None = None
-    auxiliary_losses: tuple[torch.Tensor, ...] | None = None
-    alignment_logits: torch.Tensor | None = None
-    auxiliary_logits: tuple[torch.Tensor, ...] | None = None
-    kept_classes: torch.Tensor | None = None
 
 
 class FGASegPreTrainedModel(PreTrainedModel):
@@ -164,7 +104,20 @@ class FGASegPreTrainedModel(PreTrainedModel):
                 "AutoModel": "modeling_fgaseg.FGASegModel",
                 "AutoModelForSemanticSegmentation": "modeling_fgaseg.FGASegForSemanticSegmentation",
             }
-        super().save_pretrained(save_directory, *args, **kwargs)
+            # Imported here, since the model does not need it; but an import it must be, for its code to be saved too.
+            from .pipeline_fgaseg import ZeroShotImageSegmentationPipeline
+
+            self.config.custom_pipelines = {
+                "zero-shot-image-segmentation": {
+                    "impl": f"pipeline_fgaseg.{ZeroShotImageSegmentationPipeline.__name__}",
+                    "pt": ["AutoModelForSemanticSegmentation"],
+                    "type": "multimodal",
+                }
+            }
+        try:
+            super().save_pretrained(save_directory, *args, **kwargs)
+        finally:
+            self.config.__dict__.pop("custom_pipelines", None)
 
     def set_trainable_clip(self, mode: Literal["query_value", "all", "none"]) -> None:
         """Chooses which weights of CLIP train, and keeps the choice in the configuration.
@@ -199,11 +152,16 @@ class FGASegModel(FGASegPreTrainedModel):
     def __init__(self, config: FGASegConfig) -> None:
         super().__init__(config)
         self.text_model = FGASegTextModel._from_config(config.text_config)
-        self.vision_model = FGASegVisionModel._from_config(config.vision_config)
+        self.vision_model = FGASegVisionModel._from_config(
+            config.vision_config,
+            dense_attention=config.dense_attention,
+            dense_residual=config.dense_residual,
+            neighbour_std=config.neighbour_std,
+        )
         self.visual_projection = nn.Linear(config.vision_config.hidden_size, config.projection_dim, bias=False)
         self.text_projection = nn.Linear(config.text_config.hidden_size, config.projection_dim, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
-        self.upsampling_guidance = FGASegUpsamplingGuidance(config)
+        self.upsampling_guidance = FGASegUpsamplingGuidance(config) if config.decoder_type == "category" else None
         self.p2tformer = FGASegP2Tformer(config) if config.p2tformer_num_layers else None
         self.local_pseudo_masks = FGASegLocalPseudoMasks(config) if config.use_local_pseudo_masks else None
         self.post_init()
@@ -276,18 +234,23 @@ class FGASegModel(FGASegPreTrainedModel):
         vision = self.vision_model(
             pixel_values,
             interpolate_pos_encoding=True,
-            output_hidden_states=sorted(wanted.union(self.config.guidance_layers or ())),
+            output_hidden_states=sorted(wanted | self._needed_hidden_states()),
+            patch_grid=grid,
             **kwargs,
         )
         patches = self.visual_projection(self.vision_model.post_layernorm(vision.last_hidden_state[:, 1:]))
         patch_features = tokens_to_map(patches, grid)
-        coarse, fine = (vision.hidden_states[layer] for layer in self.config.guidance_layers)
-        upsampling_guidance = self.upsampling_guidance((coarse, fine), grid)
+        upsampling_guidance = None
+        if self.upsampling_guidance is not None:
+            coarse, fine = (vision.hidden_states[layer] for layer in self.config.guidance_layers)
+            upsampling_guidance = self.upsampling_guidance((coarse, fine), grid)
 
         # step 2: the words
         if text_embeddings is None:
             text_embeddings = self.get_text_embeddings(cast(torch.Tensor, input_ids), attention_mask)
-        text_embeddings = self._classes_of_each_picture(text_embeddings.to(patches.dtype), class_indices, len(patches))
+        text_embeddings = self._classes_of_each_picture(
+            text_embeddings.to(patches.dtype), class_indices, patches.shape[0]
+        )
 
         # step 3: align words with patches
         aligned_text_embeddings = text_embeddings
@@ -295,14 +258,19 @@ class FGASegModel(FGASegPreTrainedModel):
             aligned_text_embeddings, patch_features = self.p2tformer(text_embeddings, patch_features)
 
         # step 4: their similarities
+        similarities = global_pseudo_masks(aligned_text_embeddings, patch_features)
+        if self.config.affinity_layer is not None:
+            patches_before = vision.hidden_states[self.config.affinity_layer][:, 1:]
+            affinity = patch_affinity(patches_before, self.config.affinity_temperature)
+            similarities = smooth_by_affinity(similarities, affinity)
         local = None
         if self.local_pseudo_masks is not None:
-            local = self.local_pseudo_masks(aligned_text_embeddings, patch_features)
+            local = self.local_pseudo_masks(aligned_text_embeddings, patch_features, similarities)
         return FGASegModelOutput(
             patch_features=patch_features,
             text_embeddings=text_embeddings,
             aligned_text_embeddings=aligned_text_embeddings,
-            global_pseudo_masks=global_pseudo_masks(aligned_text_embeddings, patch_features),
+            global_pseudo_masks=similarities,
             local_pseudo_masks=local,
             upsampling_guidance=upsampling_guidance,
             hidden_states=tuple(
@@ -346,6 +314,11 @@ class FGASegModel(FGASegPreTrainedModel):
             return set(range(count)) if requested else set()
         return {layer % count for layer in ([requested] if isinstance(requested, int) else requested)}
 
+    def _needed_hidden_states(self) -> set[int]:
+        """Which hidden states the steps themselves take, as places from the start."""
+        needed = set() if self.upsampling_guidance is None else set(self.config.guidance_layers or ())
+        return needed if self.config.affinity_layer is None else needed | {self.config.affinity_layer}
+
     @staticmethod
     def _classes_of_each_picture(
         text_embeddings: torch.Tensor, class_indices: torch.Tensor | None, batch_size: int
@@ -368,27 +341,34 @@ class FGASegModel(FGASegPreTrainedModel):
         return text_embeddings
 
 
-class FGASegForSemanticSegmentation(FGASegPreTrainedModel):
+class FGASegForSemanticSegmentation(FGASegVocabularyMixin, FGASegPreTrainedModel):
     """FGASeg with its category-aware decoder: labels every pixel of a picture with words of the user's choice."""
 
     def __init__(self, config: FGASegConfig) -> None:
         super().__init__(config)
         self.fgaseg = FGASegModel(config)
-        self.decoder = FGASegCategoryDecoder(config)
+        self.decoder = FGASegCategoryDecoder(config) if config.decoder_type == "category" else None
         self.alignment_head = FGASegAlignmentHead(config) if config.use_alignment_head else None
-        self.vocabulary_head: FGASegVocabularyHead | None = None
+        self.vocabulary_head = None
         self.post_init()
         self.freeze_parameters()
 
     @classmethod
     def from_clip(
-        cls, clip: str | Path, *, config: FGASegConfig | None = None, **overrides: Any
+        cls,
+        clip: str | Path,
+        *,
+        config: FGASegConfig | None = None,
+        training_free: bool = False,
+        **overrides: Any,
     ) -> "FGASegForSemanticSegmentation":
         """Takes both towers from a CLIP checkpoint and starts everything else fresh.
 
         Args:
             clip: A local folder in the Hub's layout, or a Hub id, of any `CLIPModel`.
             config: The configuration; its tower configurations and projection size are replaced by the checkpoint's.
+            training_free: Whether there shall be nothing else: the model is [`FGASegConfig.training_free`] at CLIP's
+                own picture size and segments without any training. Instead of `config`.
             **overrides: Fields of the configuration to set instead.
 
         Returns:
@@ -396,13 +376,15 @@ class FGASegForSemanticSegmentation(FGASegPreTrainedModel):
 
         Raises:
             ValueError: If the checkpoint is not a CLIP model, or lacks a weight of one.
+
+        Example:
+            >>> model = FGASegForSemanticSegmentation.from_clip("openai/clip-vit-base-patch16", training_free=True)
+            >>> processor = FGASegProcessor.from_clip("openai/clip-vit-base-patch16", model.config.image_size)
         """
-        clip_config = CLIPConfig.get_config_dict(clip)[0]
-        if clip_config.get("model_type") != "clip":
-            raise ValueError(
-                f"{clip} holds a model of type {clip_config.get('model_type')!r}; give a checkpoint of type 'clip'."
-            )
-        towers = CLIPConfig.from_dict(clip_config)
+        if training_free and config is not None:
+            raise ValueError("`training_free` is a configuration of its own; leave `config` out and set single fields.")
+        towers, own_image_size = read_clip_config(clip)
+        image_size = own_image_size if training_free else default_image_size(cast(int, towers.vision_config.patch_size))
         fields = (
             {}
             if config is None
@@ -417,74 +399,42 @@ class FGASegForSemanticSegmentation(FGASegPreTrainedModel):
             "vision_config": towers.vision_config,
             "projection_dim": towers.projection_dim,
             "logit_scale_init_value": towers.logit_scale_init_value,
+            **({} if config else {"image_size": image_size}),
             **overrides,
         }
-        model, report = cls.from_pretrained(clip, config=FGASegConfig(**fields), output_loading_info=True)
+        config = FGASegConfig.training_free(**fields) if training_free else FGASegConfig(**fields)
+        model, report = cls.from_pretrained(clip, config=config, output_loading_info=True)
         missing = sorted(name for name in report["missing_keys"] if name.startswith(tuple(_clip_prefixes())))
         if missing:
             raise ValueError(f"{clip} lacks weights of CLIP, {missing[0]} first; give a whole CLIP checkpoint.")
         return model
 
     @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As in Transformers; the vocabulary that was saved with the model is set again.
+    def from_pretrained(cls, *args: Any, init: Literal["from_catseg"] | None = None, **kwargs: Any) -> Any:
+        """As in Transformers; `init="from_catseg"` goes on from a CAT-Seg checkpoint with FGASeg's blocks added.
+
+        All that CAT-Seg has is kept, and the new paths start neutral, so that the first logits are CAT-Seg's. Which
+        tensors are new is logged, and returned as `missing_keys` with `output_loading_info=True`. Without `config`,
+        the checkpoint's own is taken and every block switched on (fields given by keyword come on top).
 
         Raises:
-            ValueError: If the vocabulary is not whole, or of another text tower; `vocabulary_key=None` leaves it out.
+            ValueError: There is no such `init`, or the checkpoint does not hold all of the configuration's CAT-Seg.
         """
-        loaded = super().from_pretrained(*args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
-        source = args[0] if args else kwargs.get("pretrained_model_name_or_path")
-        if source is not None and model.config.vocabulary_key is not None:
-            model.set_vocabulary(FGASegVocabulary.load_with_checkpoint(source, model.config.vocabulary_key, kwargs))
-        return loaded
-
-    def save_pretrained(
-        self, save_directory: str | PathLike[str], is_main_process: bool = True, *args: Any, **kwargs: Any
-    ) -> None:
-        """As in Transformers; the vocabulary, if one is set, is saved too."""
-        vocabulary = self.vocabulary
-        if vocabulary is not None and not vocabulary.fits(self):
-            logger.warning("The text tower has changed since the vocabulary was encoded: saving without vocabulary.")
-            vocabulary = None
-        key_in_memory = self.config.vocabulary_key
-        self.config.vocabulary_key = None if vocabulary is None else vocabulary.key
-        try:
-            if vocabulary is not None and is_main_process:
-                vocabulary.save(save_directory)
-            super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
-        finally:
-            self.config.vocabulary_key = key_in_memory
-
-    def _get_files_timestamps(self, working_dir: str | PathLike[str]) -> dict[str, float]:
-        # Transformers asks for this after the vocabulary was written, and uploads only what changes from then on.
-        timestamps = super()._get_files_timestamps(working_dir)
-        return {name: time for name, time in timestamps.items() if not is_vocabulary_file(Path(name).name)}
-
-    @property
-    def vocabulary(self) -> FGASegVocabulary | None:
-        """The vocabulary that the model answers with if no words are given."""
-        return None if self.vocabulary_head is None else self.vocabulary_head.vocabulary
-
-    def set_vocabulary(self, vocabulary: FGASegVocabulary | None) -> None:
-        """Chooses what the model answers with if no words are given; it is saved with the model.
-
-        `config.id2label` follows. What is called with words of its own is answered as before.
-
-        Args:
-            vocabulary: An encoded vocabulary; `None` leaves the model without one.
-
-        Raises:
-            ValueError: If the vocabulary is not encoded, or was encoded by another text tower.
-        """
-        if vocabulary is None:
-            self.vocabulary_head, self.config.vocabulary_key = None, None
-            return
-        vocabulary.check_fit(self)
-        self.vocabulary_head = FGASegVocabularyHead(vocabulary).to(self.device)
-        self.config.vocabulary_key = vocabulary.key
-        self.config.id2label = dict(enumerate(vocabulary.labels))
-        self.config.label2id = {label: index for index, label in enumerate(vocabulary.labels)}
+        if init is None:
+            return super().from_pretrained(*args, **kwargs)
+        if init != "from_catseg":
+            raise ValueError(f"There is no `init` {init!r}; choose 'from_catseg' or leave it out.")
+        return_report = kwargs.pop("output_loading_info", False)
+        added_blocks = ADDED_BLOCKS if kwargs.get("config") is None else {}
+        model, report = super().from_pretrained(
+            *args, output_loading_info=True, ignore_mismatched_sizes=True, **{**added_blocks, **kwargs}
+        )
+        new = check_continuation(args[0] if args else kwargs.get("pretrained_model_name_or_path"), report)
+        start_neutral(model, new)
+        logger.info("New beside CAT-Seg: %s", ", ".join(new))
+        if model.config.num_kept_classes is not None and model.config.use_auxiliary_heads:
+            logger.warning("`num_kept_classes` ranks classes by an auxiliary head, which is untrained in a new FGASeg.")
+        return (model, report) if return_report else model
 
     def get_input_embeddings(self) -> nn.Module:
         """The text tower's token table."""
@@ -537,13 +487,17 @@ class FGASegForSemanticSegmentation(FGASegPreTrainedModel):
             check_labels(labels, batch_size, num_classes, self.config.semantic_loss_ignore_index)
 
         # step 5: decode
-        decoded = self.decoder(
-            features.global_pseudo_masks,
-            features.local_pseudo_masks,
-            features.aligned_text_embeddings,
-            features.patch_features,
-            features.upsampling_guidance,
-        )
+        if self.decoder is None:
+            num_kept_classes = None if self.training else self.config.num_kept_classes
+            decoded = decode_cosines(features.global_pseudo_masks, self.fgaseg.logit_scale, num_kept_classes)
+        else:
+            decoded = self.decoder(
+                features.global_pseudo_masks,
+                features.local_pseudo_masks,
+                features.aligned_text_embeddings,
+                features.patch_features,
+                features.upsampling_guidance,
+            )
         output = FGASegOutput(
             **features,
             logits=decoded.logits,
@@ -555,25 +509,6 @@ class FGASegForSemanticSegmentation(FGASegPreTrainedModel):
         if labels is not None:
             self._add_losses(output, decoded.logits, labels)
         return output
-
-    def _segment_with_vocabulary(
-        self,
-        vocabulary_head: FGASegVocabularyHead,
-        pixel_values: torch.Tensor | None,
-        class_indices: torch.Tensor | None,
-        labels: torch.Tensor | None,
-        **kwargs: Any,
-    ) -> FGASegOutput:
-        if class_indices is not None or labels is not None:
-            raise ValueError(
-                "`class_indices` and `labels` are places among class names that are given with them, and a vocabulary "
-                "that was set is for prediction; give `input_ids` or `text_embeddings` too."
-            )
-        output = self(pixel_values, text_embeddings=vocabulary_head.text_embeddings, return_dict=True, **kwargs)
-        # What else there is has one row a phrase, not a label.
-        return FGASegOutput(
-            logits=vocabulary_head(output.logits), hidden_states=output.hidden_states, attentions=output.attentions
-        )
 
     def _add_losses(self, output: FGASegOutput, logits: torch.Tensor, labels: torch.Tensor) -> None:
         config = self.config

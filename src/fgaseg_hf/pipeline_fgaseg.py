@@ -26,7 +26,8 @@ from transformers.image_utils import load_image
 
 from .image_processing_fgaseg import UNLABELLED_ID, open_picture, picture_to_array
 from .processing_fgaseg import check_class_names
-from .vocabulary import FGASegVocabularyHead, encode_class_names
+from .text_encoding import encode_class_names
+from .vocabulary_head import FGASegVocabularyHead
 
 DEFAULT_BACKGROUND_THRESHOLD = 0.5
 
@@ -204,7 +205,9 @@ class ZeroShotImageSegmentationPipeline(Pipeline):
                 if not vocabulary.is_encoded:
                     vocabulary = vocabulary.encode(self.model, self.processor)
                 vocabulary.check_fit(self.model)
-                head = FGASegVocabularyHead(vocabulary).to(self.model.device)
+                head = FGASegVocabularyHead(vocabulary, self.model.config.decoder_type == "cosine").to(
+                    self.model.device
+                )
                 self._last_words = EncodedWords(key, head.text_embeddings, head)
         return self._last_words
 

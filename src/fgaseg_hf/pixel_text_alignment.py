@@ -145,7 +145,7 @@ def upsample_twice(features: torch.Tensor) -> torch.Tensor:
 
 
 def convolve_with_class_kernels(features: torch.Tensor, weights: torch.Tensor, biases: torch.Tensor) -> torch.Tensor:
-    """Slides each picture's own class kernels over its features, as one grouped convolution.
+    """Slides each picture's own class kernels over its features.
 
     Args:
         features: (batch, channels, height, width).
@@ -156,6 +156,9 @@ def convolve_with_class_kernels(features: torch.Tensor, weights: torch.Tensor, b
         (batch, classes, height, width); beyond the edge, features are zero.
     """
     batch_size, _, height, width = features.shape
+    if torch.compiler.is_compiling():
+        # How many groups a convolution has is part of the program, which shall serve batches of every size.
+        return _convolve_by_shifts(features, weights, biases)
     maps = nn.functional.conv2d(
         features.reshape(1, -1, height, width),
         weights.flatten(0, 1),
@@ -164,6 +167,21 @@ def convolve_with_class_kernels(features: torch.Tensor, weights: torch.Tensor, b
         groups=batch_size,
     )
     return maps.view(batch_size, -1, height, width)
+
+
+def _convolve_by_shifts(features: torch.Tensor, weights: torch.Tensor, biases: torch.Tensor) -> torch.Tensor:
+    """The same by one matrix product, and a sum over the kernels' positions of its shifted parts."""
+    kernel_size = weights.shape[-1]
+    height, width = features.shape[-2:]
+    kernels = weights.permute(0, 3, 4, 1, 2).flatten(1, 3)
+    products = torch.matmul(kernels, features.flatten(2)).unflatten(1, (kernel_size, kernel_size, -1))
+    edge = kernel_size // 2
+    products = nn.functional.pad(products.unflatten(-1, (height, width)), (edge, edge, edge, edge))
+    maps = biases[..., None, None]
+    for row in range(kernel_size):
+        for column in range(kernel_size):
+            maps = maps + products[:, row, column, :, row : row + height, column : column + width]
+    return maps
 
 
 def sine_positions(height: int, width: int, dim: int, like: torch.Tensor) -> torch.Tensor:

@@ -14,11 +14,16 @@
 """Class names -> prompts -> `input_ids`, together with the pictures of the image processor."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from transformers import BatchFeature
+from transformers import AutoTokenizer, BatchFeature
 from transformers.image_utils import ImageInput
 from transformers.processing_utils import ProcessorMixin
+from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME, cached_file
+
+from .configuration_fgaseg import read_clip_config
+from .image_processing_fgaseg import FGASegImageProcessorPil
 
 DEFAULT_PROMPT_TEMPLATE = "A photo of a {} in the scene"
 
@@ -87,6 +92,45 @@ class FGASegProcessor(ProcessorMixin):
             if not isinstance(template, str) or template.count("{}") != 1:
                 raise ValueError(f"The prompt template {template!r} must hold {{}} exactly once, for the class name.")
         self.prompt_templates = list(templates)
+
+    @classmethod
+    def from_clip(
+        cls, clip: str | Path, image_size: int | None = None, prompt_templates: list[str] | None = None
+    ) -> "FGASegProcessor":
+        """Makes the processor of a model that was made by `FGASegForSemanticSegmentation.from_clip`.
+
+        Args:
+            clip: The CLIP checkpoint, a folder in the Hub's layout or a Hub id. Its tokenizer is used, and the mean and
+                standard deviation of its pictures, if it says them.
+            image_size: Side in pixels that pictures are resized to: the model's `config.image_size`. CLIP's own, as
+                with `training_free=True`, if not given.
+            prompt_templates: As for the processor.
+
+        Raises:
+            ValueError: The checkpoint is not a CLIP model, or its tokenizer is missing or of another text tower.
+        """
+        towers, own_image_size = read_clip_config(clip)
+        tokenizer = AutoTokenizer.from_pretrained(clip)
+        # A checkpoint without tokenizer files gets an empty tokenizer, and no error.
+        text = towers.text_config
+        # 2 is what early checkpoints say; they mean the last token.
+        end_of_text = text.vocab_size - 1 if text.eos_token_id == 2 else text.eos_token_id
+        if len(tokenizer) > text.vocab_size or tokenizer.eos_token_id != end_of_text:
+            raise ValueError(
+                f"{clip} has no tokenizer that fits its text tower, which ends texts with token {end_of_text} of "
+                f"{text.vocab_size}; save the tokenizer into the same folder."
+            )
+        side = own_image_size if image_size is None else image_size
+        known: dict[str, Any] = {}
+        for name in (IMAGE_PROCESSOR_NAME, PROCESSOR_NAME):
+            if cached_file(clip, name, _raise_exceptions_for_missing_entries=False) is not None:
+                saved = FGASegImageProcessorPil.get_image_processor_dict(clip)[0]
+                known = {key: saved[key] for key in ("image_mean", "image_std") if saved.get(key) is not None}
+                break
+        image_processor = FGASegImageProcessorPil(size={"height": side, "width": side}, **known)
+        # As long a prompt as the text tower takes, whatever the tokenizer's files say.
+        tokenizer.model_max_length = min(tokenizer.model_max_length, text.max_position_embeddings)
+        return cls(image_processor, tokenizer, prompt_templates=prompt_templates)
 
     def __call__(
         self,

@@ -1,9 +1,13 @@
 """Sliding-window prediction with the whole-picture view, the published evaluation of CAT-Seg and FGASeg."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import nn
+
+# Size of the largest tensor while probabilities are put together: 64 MiB of float32.
+VALUES_PER_PART = 2**24
 
 
 def split_into_windows(pictures: torch.Tensor, window_size: int, stride: int) -> torch.Tensor:
@@ -51,7 +55,8 @@ def predict_with_sliding_window(
     resized_size: int | None = None,
     overlap: float = 0.333,
     use_whole_picture: bool = True,
-    batch_size: int = 8,
+    batch_size: int | None = None,
+    max_memory: int | None = None,
 ) -> list[torch.Tensor]:
     """Predicts pictures of different sizes window by window.
 
@@ -64,11 +69,13 @@ def predict_with_sliding_window(
         pixel_values: Normalised pictures, (batch, channels, height, width), or a list of (channels, height, width).
         window_size: A window's side in pixels.
         resized_size: Side to which pictures are first resized; 5 / 3 of the window (640 for 384) by default, the
-        published
-            ratio, such that two windows an axis fit.
+            published ratio, such that two windows an axis fit.
         overlap: Share of a window that overlaps the next.
         use_whole_picture: Whether the whole-picture view is averaged in.
-        batch_size: Windows predicted at a time.
+        batch_size: Windows predicted at a time. `None`: on a GPU as many as fit into memory, by what the first one
+            took; one elsewhere, where more at a time take more memory and no less time.
+        max_memory: Bytes of GPU memory that predicting may take where `batch_size` is `None`; four fifths of what is
+            free by default.
 
     Returns:
         For each picture, probabilities (classes, height, width) at its own size.
@@ -76,36 +83,169 @@ def predict_with_sliding_window(
     Raises:
         ValueError: If there is no picture, or the windows do not tile the resized square.
     """
-    if len(pixel_values) == 0:
-        raise ValueError("`pixel_values` is empty; give at least one picture.")
-    stride = int(window_size * (1 - overlap))
-    if not 0 <= overlap < 1 or stride < 1:
-        raise ValueError(f"`overlap` is {overlap}; set it to 0 or more and below 1.")
-    if resized_size is None:
-        resized_size = window_size + stride
-    if resized_size < window_size or (resized_size - window_size) % stride:
-        raise ValueError(
-            f"Windows of {window_size} at a stride of {stride} do not tile `resized_size` {resized_size}; set it to "
-            f"{window_size} plus a multiple of {stride}."
-        )
-    square = (resized_size, resized_size)
-
-    probabilities = []
+    windows = SlidingWindows.checked(
+        pixel_values, window_size, resized_size, overlap, use_whole_picture, batch_size, max_memory
+    )
+    predicted = []
     for picture in pixel_values:
-        views = split_into_windows(_resize(picture[None], square), window_size, stride)[0]
-        if use_whole_picture:
-            views = torch.cat((views, _resize(picture[None], (window_size, window_size))))
-        predicted = torch.cat(
-            [_resize(predict_logits(part), (window_size, window_size)).sigmoid() for part in views.split(batch_size)]
-        )
-        if use_whole_picture:
-            stitched = stitch_windows(predicted[:-1], square, stride)
-            stitched = (stitched + _resize(predicted[-1:], square)[0]) / 2
-        else:
-            stitched = stitch_windows(predicted, square, stride)
-        probabilities.append(_resize(stitched[None], tuple(picture.shape[-2:]))[0])
-    return probabilities
+        size = (picture.shape[-2], picture.shape[-1])
+        logits = windows.predict(predict_logits, picture)
+        probabilities = logits.new_empty(logits.shape[1], *size)
+        for start, part in windows.probabilities_in_parts(logits, size):
+            probabilities[start : start + len(part)] = part
+        predicted.append(probabilities)
+    return predicted
 
 
-def _resize(maps: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+def label_with_sliding_window(
+    predict_logits: Callable[[torch.Tensor], torch.Tensor],
+    pixel_values: torch.Tensor | list[torch.Tensor],
+    *,
+    window_size: int = 384,
+    resized_size: int | None = None,
+    overlap: float = 0.333,
+    use_whole_picture: bool = True,
+    batch_size: int | None = None,
+    max_memory: int | None = None,
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Finds each pixel's best class by [`predict_with_sliding_window`], in memory that does not grow with the classes.
+
+    A photograph of 12 megapixels has 8 GiB of probabilities for 171 classes; here only a few classes at a time are
+    brought to its size.
+
+    Args:
+        predict_logits: See [`predict_with_sliding_window`], as all that follows.
+        pixel_values: See there.
+        window_size: See there.
+        resized_size: See there.
+        overlap: See there.
+        use_whole_picture: See there.
+        batch_size: See there.
+        max_memory: See there.
+
+    Returns:
+        For each picture, the int64 label map (height, width) and its classes' probabilities (height, width).
+
+    Raises:
+        ValueError: As there.
+    """
+    windows = SlidingWindows.checked(
+        pixel_values, window_size, resized_size, overlap, use_whole_picture, batch_size, max_memory
+    )
+    labelled = []
+    for picture in pixel_values:
+        size = (picture.shape[-2], picture.shape[-1])
+        logits = windows.predict(predict_logits, picture)
+        best = logits.new_full(size, -1.0)
+        label_map = torch.zeros(size, dtype=torch.long, device=logits.device)
+        for start, part in windows.probabilities_in_parts(logits, size):
+            values, classes = part.max(dim=0)
+            # Strictly greater: the first of equal classes wins, as in argmax.
+            is_better = values > best
+            label_map = torch.where(is_better, classes + start, label_map)
+            best = torch.maximum(best, values)
+        labelled.append((label_map, best))
+    return labelled
+
+
+@dataclass(frozen=True)
+class SlidingWindows:
+    """How pictures are cut into windows, and what becomes of the windows' logits.
+
+    Attributes:
+        window_size: A window's side in pixels.
+        stride: From one window to the next.
+        resized_size: Side of the square that pictures are resized to.
+        use_whole_picture: Whether the whole picture is one more view, the last.
+        batch_size: Views predicted at a time; `None`: found.
+        max_memory: Bytes of GPU memory for that; `None`: four fifths of what is free.
+    """
+
+    window_size: int
+    stride: int
+    resized_size: int
+    use_whole_picture: bool
+    batch_size: int | None
+    max_memory: int | None
+
+    @classmethod
+    def checked(
+        cls,
+        pixel_values: torch.Tensor | list[torch.Tensor],
+        window_size: int,
+        resized_size: int | None,
+        overlap: float,
+        use_whole_picture: bool,
+        batch_size: int | None,
+        max_memory: int | None,
+    ) -> "SlidingWindows":
+        """Refuses settings that do not fit; see [`predict_with_sliding_window`].
+
+        Raises:
+            ValueError: If there is no picture, or the windows do not tile the resized square.
+        """
+        if len(pixel_values) == 0:
+            raise ValueError("`pixel_values` is empty; give at least one picture.")
+        stride = int(window_size * (1 - overlap))
+        if not 0 <= overlap < 1 or stride < 1:
+            raise ValueError(f"`overlap` is {overlap}; set it to 0 or more and below 1.")
+        if resized_size is None:
+            resized_size = window_size + stride
+        if resized_size < window_size or (resized_size - window_size) % stride:
+            raise ValueError(
+                f"Windows of {window_size} at a stride of {stride} do not tile `resized_size` {resized_size}; set it "
+                f"to {window_size} plus a multiple of {stride}."
+            )
+        for name, value in (("batch_size", batch_size), ("max_memory", max_memory)):
+            if value is not None and value < 1:
+                raise ValueError(f"`{name}` is {value}; set it to 1 or more, or to None.")
+        return cls(window_size, stride, resized_size, use_whole_picture, batch_size, max_memory)
+
+    def predict(self, predict_logits: Callable[[torch.Tensor], torch.Tensor], picture: torch.Tensor) -> torch.Tensor:
+        """Predicts all views of a picture (channels, height, width).
+
+        Returns:
+            (views, classes, any height, any width): windows row by row, then the whole picture.
+        """
+        square = _resize(picture[None], (self.resized_size, self.resized_size))
+        views = split_into_windows(square, self.window_size, self.stride)[0]
+        if self.use_whole_picture:
+            views = torch.cat((views, _resize(picture[None], (self.window_size, self.window_size))))
+        if self.batch_size is not None or views.device.type != "cuda":
+            return torch.cat([predict_logits(part) for part in views.split(self.batch_size or 1)])
+
+        before = torch.cuda.memory_allocated(views.device)
+        torch.cuda.reset_peak_memory_stats(views.device)
+        first = predict_logits(views[:1])
+        taken = torch.cuda.max_memory_allocated(views.device) - before
+        # What PyTorch holds but does not use is free to it, too.
+        unused = torch.cuda.memory_reserved(views.device) - torch.cuda.memory_allocated(views.device)
+        budget = self.max_memory or int(0.8 * (torch.cuda.mem_get_info(views.device)[0] + unused))
+        batch_size = max(budget // max(taken, 1), 1)
+        return torch.cat([first, *(predict_logits(part) for part in views[1:].split(batch_size))])
+
+    def probabilities_in_parts(self, logits: torch.Tensor, size: tuple[int, int]) -> Iterator[tuple[int, torch.Tensor]]:
+        """Stitches the views' probabilities and brings them to the picture's size, a few classes at a time.
+
+        Args:
+            logits: (views, classes, any height, any width), as from [`predict`].
+            size: The picture's height and width.
+
+        Yields:
+            The place of the first class, and (some classes, height, width).
+        """
+        largest = max(len(logits) * self.window_size**2, self.resized_size**2, size[0] * size[1])
+        num_classes = max(VALUES_PER_PART // largest, 1)
+        square = (self.resized_size, self.resized_size)
+        for start in range(0, logits.shape[1], num_classes):
+            part = _resize(logits[:, start : start + num_classes], (self.window_size, self.window_size)).sigmoid()
+            if self.use_whole_picture:
+                stitched = stitch_windows(part[:-1], square, self.stride)
+                stitched = (stitched + _resize(part[-1:], square)[0]) / 2
+            else:
+                stitched = stitch_windows(part, square, self.stride)
+            yield start, _resize(stitched[None], size)[0]
+
+
+def _resize(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return nn.functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)

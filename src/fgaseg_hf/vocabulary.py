@@ -15,10 +15,9 @@
 
 import hashlib
 import json
-import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,8 +26,15 @@ from typing import Any, Literal
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import nn
 from transformers.utils import cached_file
+
+from .text_encoding import (
+    FGASegTextEncoding,
+    encode_class_names,
+    hash_text_tower,
+    hash_tokenizer,
+    normalise_phrase,
+)
 
 VOCABULARY_FILE = "vocabulary.json"
 FORMAT_VERSION = 1
@@ -36,134 +42,13 @@ HUB_KWARGS = ("cache_dir", "force_download", "local_files_only", "revision", "su
 # Named after its content, so that a description never stands beside the embeddings of another one.
 EMBEDDINGS_FILE_PATTERN = re.compile(r"vocabulary-[0-9a-f]{16}\.safetensors")
 
-# How many phrases are encoded again to compare text towers of different precision, and how alike they must come out.
+# How many phrases are encoded again to compare text towers of different precision.
 NUM_PROBES = 4
-PROBE_SIMILARITY = 0.99
 
 
 def is_vocabulary_file(name: str) -> bool:
     """Whether a file of this name holds a vocabulary or its embeddings."""
     return name == VOCABULARY_FILE or EMBEDDINGS_FILE_PATTERN.fullmatch(name) is not None
-
-
-def normalise_phrase(phrase: str) -> str:
-    """Reduces a phrase to what the tokenizer sees: letter case and the number of blanks make no difference."""
-    return " ".join(phrase.split()).casefold()
-
-
-@torch.no_grad()
-def encode_class_names(model: Any, processor: Any, class_names: Sequence[str], batch_size: int = 256) -> torch.Tensor:
-    """Encodes class names a few at a time, so that the memory needed does not grow with their number.
-
-    Args:
-        model: A `FGASegModel` or `FGASegForSemanticSegmentation`.
-        processor: The checkpoint's `FGASegProcessor`; its templates make the prompts.
-        class_names: What to encode, at least one.
-        batch_size: How many prompts go through the text tower at a time.
-
-    Returns:
-        Embeddings of unit length, (names, dim), on the model's device.
-
-    Raises:
-        ValueError: `batch_size` is below 1, or the processor refuses a name.
-    """
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` is {batch_size}: set it to 1 or more.")
-    names_at_once = max(1, batch_size // len(processor.prompt_templates))
-    text_model = model.base_model.text_model
-    was_training = text_model.training
-    text_model.eval()
-    try:
-        parts = []
-        for start in range(0, len(class_names), names_at_once):
-            names = list(class_names[start : start + names_at_once])
-            prompts = processor(text=names, return_tensors="pt").to(model.device)
-            parts.append(model.get_text_embeddings(prompts["input_ids"], prompts.get("attention_mask")))
-    finally:
-        text_model.train(was_training)
-    return torch.cat(parts)
-
-
-def hash_text_tower(model: Any) -> str | None:
-    """Hashes all weights that text embeddings depend on: names, types, shapes and values.
-
-    Args:
-        model: A `FGASegModel` or `FGASegForSemanticSegmentation`.
-
-    Returns:
-        A SHA-256, or `None` if some of the weights are not in memory (offloaded).
-    """
-    base = model.base_model
-    digest = hashlib.sha256()
-    for module_name in ("text_model", "text_projection"):
-        for name, weights in sorted(getattr(base, module_name).state_dict().items()):
-            if weights.is_meta:
-                return None
-            digest.update(f"{module_name}.{name} {weights.dtype} {tuple(weights.shape)}\n".encode())
-            digest.update(weights.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def hash_tokenizer(tokenizer: Any) -> str:
-    """Hashes what a tokenizer makes token ids with; padding and truncation, which calls change, do not count."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules: Any = tokenizer.get_vocab() if backend is None else json.loads(backend.to_str())
-    if backend is not None:
-        rules = {name: rule for name, rule in rules.items() if name not in ("padding", "truncation")}
-    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True, eq=False)
-class FGASegTextEncoding:
-    """Phrases with their embeddings, and by what they were made.
-
-    Attributes:
-        phrases: The phrases, one a row of `embeddings`.
-        embeddings: (phrases, dim) float32, of unit length, on the CPU.
-        templates: The sentences around each phrase; their embeddings were averaged.
-        text_tower_hash: Of the text tower's weights, see [`hash_text_tower`].
-        text_tower_dtype: In which precision they were.
-        tokenizer_hash: Of the tokenizer, see [`hash_tokenizer`].
-        probe_input_ids: (probes, templates, length): the token ids of the first phrases.
-    """
-
-    phrases: list[str]
-    embeddings: torch.Tensor
-    templates: list[str]
-    text_tower_hash: str
-    text_tower_dtype: str
-    tokenizer_hash: str
-    probe_input_ids: torch.Tensor
-
-    @property
-    def key(self) -> str:
-        """One hash of the text tower, the tokenizer and the templates: phrases of one key lie in one space."""
-        parts = [self.text_tower_hash, self.tokenizer_hash, self.templates]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-    def fits(self, model: Any) -> bool:
-        """Whether the model's text tower is the one that made the embeddings.
-
-        Weights of the same precision must be the same to the bit. Those that were loaded in another precision cannot
-        be; they must make nearly the same embeddings of the first phrases.
-
-        Args:
-            model: A `FGASegModel` or `FGASegForSemanticSegmentation`.
-        """
-        base = model.base_model
-        if self.embeddings.shape[1] != base.config.projection_dim:
-            return False
-        weights_hash = None
-        if str(base.text_projection.weight.dtype) == self.text_tower_dtype:
-            weights_hash = hash_text_tower(model)
-        if weights_hash is not None:
-            return weights_hash == self.text_tower_hash
-        if int(self.probe_input_ids.max()) >= base.config.text_config.vocab_size:
-            return False
-        with torch.no_grad():
-            probes = model.get_text_embeddings(self.probe_input_ids.to(model.device)).float().cpu()
-        similarities = (probes * self.embeddings[: len(probes)]).sum(dim=1)
-        return bool(similarities.min() >= PROBE_SIMILARITY)
 
 
 @dataclass(frozen=True)
@@ -516,52 +401,6 @@ class FGASegVocabulary:
         return {name: group for group, members in self.groups.items() for name in members}
 
 
-class FGASegVocabularyHead(nn.Module):
-    """The last step where a vocabulary is set: logits of phrases become logits of labels.
-
-    Its buffers are no part of a checkpoint's weights: the vocabulary has files of its own.
-
-    Args:
-        vocabulary: An encoded vocabulary.
-
-    Raises:
-        ValueError: If it is not encoded.
-    """
-
-    text_embeddings: torch.Tensor
-    label_of_phrase: torch.Tensor
-
-    def __init__(self, vocabulary: FGASegVocabulary) -> None:
-        super().__init__()
-        self.vocabulary = vocabulary
-        labels = vocabulary.labels
-        self.num_labels = len(labels)
-        self.background_index = None if vocabulary.background is None else labels.index(vocabulary.background)
-        threshold = vocabulary.background_threshold
-        self.background_logit = math.log(threshold / (1 - threshold))
-        self.register_buffer("text_embeddings", vocabulary.embeddings, persistent=False)
-        self.register_buffer("label_of_phrase", torch.tensor(vocabulary.label_of_phrase), persistent=False)
-
-    def forward(self, logits: torch.Tensor) -> torch.Tensor:
-        """Takes the best phrase of each label, and the threshold's logit where the background is concerned.
-
-        Args:
-            logits: (batch, phrases, height, width).
-
-        Returns:
-            (batch, labels, height, width).
-        """
-        index = self.label_of_phrase.to(logits.device)[None, :, None, None].expand_as(logits)
-        lowest = torch.finfo(logits.dtype).min
-        merged = logits.new_full((logits.shape[0], self.num_labels, *logits.shape[2:]), lowest)
-        merged = merged.scatter_reduce(1, index, logits, reduce="amax")
-        if self.background_index is None:
-            return merged
-        floor = merged.new_full((self.num_labels,), lowest)
-        floor[self.background_index] = self.background_logit
-        return torch.maximum(merged, floor[:, None, None])
-
-
 def _as_list(values: Iterable[str], what: str) -> list[str]:
     """Refuses a bare string, whose letters would otherwise be taken for the values."""
     if isinstance(values, str | Mapping):
@@ -612,4 +451,4 @@ def _write_at_once(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-__all__ = ["FGASegTextEncoding", "FGASegVocabulary", "FGASegVocabularyHead", "encode_class_names"]
+__all__ = ["FGASegVocabulary"]

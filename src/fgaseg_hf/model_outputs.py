@@ -1,0 +1,74 @@
+"""What the models return."""
+
+from dataclasses import dataclass
+
+import torch
+from transformers.utils import ModelOutput
+
+
+@dataclass
+class FGASegModelOutput(ModelOutput):
+    """What [`FGASegModel`] computes: pictures and words in one space, and their similarities.
+
+    Args:
+        patch_features (`torch.Tensor` of shape `(batch, dim, height, width)`):
+            Dense CLIP features of the patches, projected, not normalised.
+        text_embeddings (`torch.Tensor` of shape `(batch, classes, dim)`):
+            The words as they entered, of unit length.
+        aligned_text_embeddings (`torch.Tensor` of shape `(batch, classes, dim)`):
+            The words moved towards each picture by the P2Tformer.
+        global_pseudo_masks (`torch.Tensor` of shape `(batch, classes, height, width)`):
+            Cosine similarity of words and patches; smoothed, if `config.affinity_layer` says so.
+        local_pseudo_masks (`torch.Tensor` of shape `(batch, classes, height, width)`, *optional*):
+            Similarity of words and neighbourhoods; classes that the class limit drops stand at the most negative
+            finite score.
+        upsampling_guidance (`tuple` of two `torch.Tensor`, *optional*):
+            Guidance maps at 2 x and 4 x the patch grid, for the category-aware decoder.
+        hidden_states (`tuple` of `torch.Tensor`, *optional*):
+            Hidden states of the image tower, as asked for; `None` where not asked for.
+        attentions (`tuple` of `torch.Tensor`, *optional*):
+            Attention maps of the image tower; its last block has none.
+    """
+
+    patch_features: torch.Tensor | None = None
+    text_embeddings: torch.Tensor | None = None
+    aligned_text_embeddings: torch.Tensor | None = None
+    global_pseudo_masks: torch.Tensor | None = None
+    local_pseudo_masks: torch.Tensor | None = None
+    upsampling_guidance: tuple[torch.Tensor, ...] | None = None
+    hidden_states: tuple[torch.Tensor | None, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass
+class FGASegOutput(FGASegModelOutput):
+    """What [`FGASegForSemanticSegmentation`] computes, beside all of [`FGASegModelOutput`].
+
+    Args:
+        loss (`torch.Tensor`, *optional*):
+            The weighted sum of the losses below, if labels were given.
+        logits (`torch.Tensor` of shape `(batch, classes, 4 height, 4 width)`):
+            One logit a class and position; classes that were not kept stand at the most negative finite score. With
+            `config.decoder_type` `"cosine"` at the patch grid itself, (batch, classes, height, width).
+        segmentation_loss, alignment_loss (`torch.Tensor`, *optional*), auxiliary_losses (`tuple` of `torch.Tensor`,
+        *optional*):
+            The losses before weighting.
+        alignment_logits (`torch.Tensor` of shape `(batch, classes, 4 height, 4 width)`, *optional*):
+            The alignment head's, if labels were given.
+        auxiliary_logits (`tuple` of three `torch.Tensor`, *optional*):
+            The auxiliary heads', at 1 x, 1 x and 2 x the patch grid.
+        kept_classes (`torch.Tensor` of shape `(batch, kept)`):
+            Which classes went through the whole decoder.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    segmentation_loss: torch.Tensor | None = None
+    alignment_loss: torch.Tensor | None = None
+    auxiliary_losses: tuple[torch.Tensor, ...] | None = None
+    alignment_logits: torch.Tensor | None = None
+    auxiliary_logits: tuple[torch.Tensor, ...] | None = None
+    kept_classes: torch.Tensor | None = None
+
+
+__all__ = ["FGASegModelOutput", "FGASegOutput"]

@@ -1,0 +1,67 @@
+"""Work on many classes or rows, a part at a time: less memory at once, and what is at work fits into cache."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+# The largest tensor of a part, in values. On a processor, small enough for its cache, and for the C library to hand out
+# memory that it has at hand instead of fresh pages, whose first touch costs as much as the work itself.
+PROCESSOR_VALUES_PER_PART = 2**22
+ACCELERATOR_VALUES_PER_PART = 2**28
+# With gradient checkpointing a part's activations, dozens of such tensors, are in memory at once.
+CHECKPOINTED_VALUES_PER_PART = 2**23
+
+
+def apply_in_parts(
+    function: Callable[..., torch.Tensor],
+    split: Sequence[torch.Tensor | None],
+    shared: Sequence[torch.Tensor | None] = (),
+    *,
+    dim: int,
+    values_per_item: int,
+    checkpoint: Callable[..., torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Calls a function on parts of its inputs and joins what it returns.
+
+    The result is that of one call, for a function that treats the items along `dim` apart from each other. Compiled
+    and exported graphs hold that one call.
+
+    Args:
+        function: Called as `function(*parts, *shared)`; keeps `dim` and its length.
+        split: Tensors of the same length along `dim`, or `None`.
+        shared: Tensors that every part sees whole, or `None`.
+        dim: The axis of classes or rows.
+        values_per_item: Size of the largest tensor that one item along `dim` makes within the function.
+        checkpoint: Gradient checkpointing, `torch.utils.checkpoint.checkpoint` with its settings: activations of each
+            part are computed again for its gradients. `None` keeps them.
+    """
+
+    def call(*inputs: torch.Tensor | None) -> torch.Tensor:
+        return function(*inputs) if checkpoint is None else checkpoint(function, *inputs)
+
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return call(*split, *shared)
+    first = next(tensor for tensor in split if tensor is not None)
+    length = first.shape[dim]
+    limit = PROCESSOR_VALUES_PER_PART if first.device.type == "cpu" else ACCELERATOR_VALUES_PER_PART
+    if checkpoint is not None:
+        limit = min(limit, CHECKPOINTED_VALUES_PER_PART)
+    items = max(limit // max(values_per_item, 1), 1)
+    if length <= items:
+        return call(*split, *shared)
+    # parts of about equal length
+    items = -(-length // -(-length // items))
+
+    results = []
+    whole: torch.Tensor | None = None
+    for start in range(0, length, items):
+        count = min(items, length - start)
+        parts = [None if tensor is None else tensor.narrow(dim, start, count) for tensor in split]
+        result = call(*parts, *shared)
+        if result.requires_grad:
+            results.append(result)
+            continue
+        if whole is None:
+            whole = result.new_empty((*result.shape[:dim], length, *result.shape[dim + 1 :]))
+        whole.narrow(dim, start, count).copy_(result)
+    return torch.cat(results, dim) if whole is None else whole

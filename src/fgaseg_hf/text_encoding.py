@@ -1,0 +1,164 @@
+# Copyright 2026 The fgaseg_hf authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Phrases and their embeddings: encoded in bounded memory, and bound to the text tower that made them."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+# The parts of a model that text embeddings depend on.
+TEXT_TOWER_MODULES = ("text_model", "text_projection")
+
+# How alike embeddings of text towers of different precision must come out.
+PROBE_SIMILARITY = 0.99
+
+
+def normalise_phrase(phrase: str) -> str:
+    """Reduces a phrase to what the tokenizer sees: letter case and the number of blanks make no difference."""
+    return " ".join(phrase.split()).casefold()
+
+
+@torch.no_grad()
+def encode_class_names(model: Any, processor: Any, class_names: Sequence[str], batch_size: int = 256) -> torch.Tensor:
+    """Encodes class names a few at a time, so that the memory needed does not grow with their number.
+
+    Args:
+        model: A `FGASegModel` or `FGASegForSemanticSegmentation`.
+        processor: The checkpoint's `FGASegProcessor`; its templates make the prompts.
+        class_names: What to encode, at least one.
+        batch_size: How many prompts go through the text tower at a time.
+
+    Returns:
+        Embeddings of unit length, (names, dim), on the model's device.
+
+    Raises:
+        ValueError: `batch_size` is below 1, or the processor refuses a name.
+    """
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` is {batch_size}: set it to 1 or more.")
+    names_at_once = max(1, batch_size // len(processor.prompt_templates))
+    text_model = model.base_model.text_model
+    was_training = text_model.training
+    text_model.eval()
+    try:
+        parts = []
+        for start in range(0, len(class_names), names_at_once):
+            names = list(class_names[start : start + names_at_once])
+            prompts = processor(text=names, return_tensors="pt").to(model.device)
+            parts.append(model.get_text_embeddings(prompts["input_ids"], prompts.get("attention_mask")))
+    finally:
+        text_model.train(was_training)
+    return torch.cat(parts)
+
+
+def hash_tensors(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """Hashes tensors: names, types, shapes and values, in the order in which they come.
+
+    Args:
+        tensors: Pairs of a name and a tensor; they may be made one at a time, so that one is in memory at a time.
+
+    Returns:
+        A SHA-256.
+    """
+    digest = hashlib.sha256()
+    for name, values in tensors:
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        digest.update(values.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def hash_text_tower(model: Any) -> str | None:
+    """Hashes all weights that text embeddings depend on: names, types, shapes and values.
+
+    Args:
+        model: A `FGASegModel` or `FGASegForSemanticSegmentation`.
+
+    Returns:
+        A SHA-256, or `None` if some of the weights are not in memory (offloaded).
+    """
+    tensors = [
+        (f"{module_name}.{name}", weights)
+        for module_name in TEXT_TOWER_MODULES
+        for name, weights in sorted(getattr(model.base_model, module_name).state_dict().items())
+    ]
+    return None if any(weights.is_meta for _, weights in tensors) else hash_tensors(tensors)
+
+
+def hash_tokenizer(tokenizer: Any) -> str:
+    """Hashes what a tokenizer makes token ids with; padding and truncation, which calls change, do not count."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules: Any = tokenizer.get_vocab() if backend is None else json.loads(backend.to_str())
+    if backend is not None:
+        rules = {name: rule for name, rule in rules.items() if name not in ("padding", "truncation")}
+    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class FGASegTextEncoding:
+    """Phrases with their embeddings, and by what they were made.
+
+    Attributes:
+        phrases: The phrases, one a row of `embeddings`.
+        embeddings: (phrases, dim) float32, of unit length, on the CPU.
+        templates: The sentences around each phrase; their embeddings were averaged.
+        text_tower_hash: Of the text tower's weights, see [`hash_text_tower`].
+        text_tower_dtype: In which precision they were.
+        tokenizer_hash: Of the tokenizer, see [`hash_tokenizer`].
+        probe_input_ids: (probes, templates, length): the token ids of the first phrases.
+    """
+
+    phrases: list[str]
+    embeddings: torch.Tensor
+    templates: list[str]
+    text_tower_hash: str
+    text_tower_dtype: str
+    tokenizer_hash: str
+    probe_input_ids: torch.Tensor
+
+    @property
+    def key(self) -> str:
+        """One hash of the text tower, the tokenizer and the templates: phrases of one key lie in one space."""
+        parts = [self.text_tower_hash, self.tokenizer_hash, self.templates]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def fits(self, model: Any) -> bool:
+        """Whether the model's text tower is the one that made the embeddings.
+
+        Weights of the same precision must be the same to the bit. Those that were loaded in another precision cannot
+        be; they must make nearly the same embeddings of the first phrases.
+
+        Args:
+            model: A `FGASegModel` or `FGASegForSemanticSegmentation`.
+        """
+        base = model.base_model
+        if self.embeddings.shape[1] != base.config.projection_dim:
+            return False
+        weights_hash = None
+        if str(base.text_projection.weight.dtype) == self.text_tower_dtype:
+            weights_hash = hash_text_tower(model)
+        if weights_hash is not None:
+            return weights_hash == self.text_tower_hash
+        if int(self.probe_input_ids.max()) >= base.config.text_config.vocab_size:
+            return False
+        with torch.no_grad():
+            probes = model.get_text_embeddings(self.probe_input_ids.to(model.device)).float().cpu()
+        similarities = (probes * self.embeddings[: len(probes)]).sum(dim=1)
+        return bool(similarities.min() >= PROBE_SIMILARITY)
+
+
+__all__ = ["FGASegTextEncoding", "encode_class_names"]

@@ -1,0 +1,94 @@
+"""Parts beside the whole: values, gradients, and how large the parts are."""
+
+from functools import partial
+
+import pytest
+import torch
+from tiny_models import tiny_inputs, tiny_model
+from torch.utils.checkpoint import checkpoint
+
+from fgaseg_hf import partwise_computation
+from fgaseg_hf.partwise_computation import apply_in_parts
+
+
+@pytest.fixture
+def few_values(monkeypatch):
+    monkeypatch.setattr(partwise_computation, "PROCESSOR_VALUES_PER_PART", 64)
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("is_checkpointed", [False, True])
+def test_parts_give_the_values_and_gradients_of_the_whole(few_values, dim, is_checkpointed):
+    first, second = (torch.randn(7, 5, requires_grad=True) for _ in range(2))
+    shared = torch.randn(1, requires_grad=True)
+    seen = []
+
+    def function(one, none, other, factor):
+        assert none is None
+        seen.append(one.shape[dim])
+        return one.sin() * other * factor
+
+    joined = apply_in_parts(
+        function,
+        (first, None, second),
+        (shared,),
+        dim=dim,
+        values_per_item=20,
+        checkpoint=partial(checkpoint, use_reentrant=False) if is_checkpointed else None,
+    )
+    assert seen == ([3, 3, 1] if dim == 0 else [3, 2])
+    whole = first.sin() * second * shared
+    assert torch.equal(joined, whole)
+    for ours, theirs in zip(
+        torch.autograd.grad(joined.sum(), (first, second, shared)),
+        torch.autograd.grad(whole.sum(), (first, second, shared)),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_without_gradients_too(few_values):
+    values = torch.randn(2, 9, 3)
+    with torch.inference_mode():
+        joined = apply_in_parts(lambda part: part[..., :2] + 1, (values,), dim=1, values_per_item=30)
+    assert torch.equal(joined, values[..., :2] + 1)
+
+
+def test_what_fits_is_one_call(few_values):
+    seen = []
+    apply_in_parts(lambda part: seen.append(len(part)) or part, (torch.zeros(8),), dim=0, values_per_item=8)
+    assert seen == [8]
+
+
+@pytest.mark.parametrize("fields", [{}, {"num_kept_classes": 4}, {"use_local_pseudo_masks": False}])
+def test_the_model_in_parts_is_the_model(monkeypatch, fields):
+    model, inputs = tiny_model(**fields), tiny_inputs(2, 6)
+    with torch.no_grad():
+        whole = model(**inputs)
+        monkeypatch.setattr(partwise_computation, "PROCESSOR_VALUES_PER_PART", 2**10)
+        parts = model(**inputs)
+    for ours, theirs in zip(
+        (parts.logits, parts.local_pseudo_masks, *parts.auxiliary_logits),
+        (whole.logits, whole.local_pseudo_masks, *whole.auxiliary_logits),
+        strict=True,
+    ):
+        if theirs is not None:
+            torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("is_checkpointed", [False, True])
+def test_the_models_gradients_in_parts(monkeypatch, is_checkpointed):
+    labels = torch.randint(0, 6, (2, 30, 40), generator=torch.Generator().manual_seed(0))
+    labels[:, :4] = 255
+    gradients = []
+    for values in (2**22, 2**10):
+        monkeypatch.setattr(partwise_computation, "PROCESSOR_VALUES_PER_PART", values)
+        model = tiny_model(trainable_clip="all").train()
+        if is_checkpointed:
+            model.activation_checkpointing_enable()
+        output = model(**tiny_inputs(2, 6), labels=labels)
+        output.loss.backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-5, rtol=1e-3)
