@@ -50,6 +50,38 @@ def test_the_scale_is_that_of_the_short_side() -> None:
     assert list(np.diff(changes)) == [8, 8]
 
 
+@settings(deadline=None, max_examples=50)
+@given(
+    height=st.integers(20, 90),
+    width=st.integers(20, 90),
+    row=st.integers(0, 89),
+    column=st.integers(0, 89),
+    seed=st.integers(0, 1000),
+)
+def test_a_crop_shows_the_class_that_it_must(height: int, width: int, row: int, column: int, seed: int) -> None:
+    labels = np.zeros((height, width), dtype=np.int64)
+    labels[row % height, column % width] = 7
+    # a crop that is larger than its picture's pixels, so that none of them is lost in resampling
+    scale = max(1.0, min(height, width) / 32)
+    config = AugmentationConfig(crop_size=(48, 32), scale_range=(scale, 2 * scale))
+    _, cropped = augment(picture_of_labels(labels), labels, config, np.random.default_rng(seed), shown_class=7)
+    assert (cropped == 7).any()
+
+
+def test_where_the_class_lies_in_the_crop_is_left_to_chance() -> None:
+    labels = np.zeros((64, 64), dtype=np.int64)
+    labels[30, 30] = 7
+    config = AugmentationConfig(crop_size=(32, 32), scale_range=(2.0, 2.0), flip_probability=0.0)
+    generator = np.random.default_rng(0)
+    places = [
+        np.argwhere(resize_and_crop(picture_of_labels(labels), labels, config, generator, 7)[1] == 7)[0]
+        for _ in range(200)
+    ]
+    assert np.ptp(places, axis=0).min() > 24
+    with pytest.raises(ValueError, match="no pixel"):
+        resize_and_crop(picture_of_labels(labels), labels, config, generator, 8)
+
+
 def test_flip_mirrors_both() -> None:
     labels = blocks(32, 32, 8)
     picture = picture_of_labels(labels)

@@ -17,6 +17,7 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from fgaseg_hf import FGASegForSemanticSegmentation, FGASegProcessor
+from fgaseg_hf.model_card import check_model_card
 from fgaseg_hf.model_conversion import convert_checkpoint, export_released_checkpoint, plan_conversion
 
 
@@ -189,6 +190,22 @@ def test_clip_folder_is_as_from_clip(tmp_path, max_shard_size):
     assert processor.tokenizer.get_vocab() == tiny_tokenizer().get_vocab()
 
 
+def test_the_card_says_what_was_converted(tmp_path, parity_tokenizer):
+    weights, _ = released_weights("catseg")
+    torch.save({"model": weights}, tmp_path / "model_base.pth")
+    settings = parity_settings("catseg")
+    convert_checkpoint(tmp_path / "model_base.pth", tmp_path / "catseg", tokenizer=parity_tokenizer, overrides=settings)
+    card = check_model_card((tmp_path / "catseg" / "README.md").read_text(encoding="utf-8"), [])
+    assert card.data.model_name == "catseg" and card.data.license == "unknown" and "catseg" in card.data.tags
+    assert "`model_base.pth` (CAT-Seg, released layout)" in card.text and "not trained yet" not in card.text
+    assert "head" in card.text and "It was not measured." in card.text
+    assert str(tmp_path) not in card.text and "unfinished" not in card.text
+
+    convert_checkpoint(save_hub_clip(tmp_path / "clip"), tmp_path / "segmenter", overrides=SMALL_HEAD)
+    card = check_model_card((tmp_path / "segmenter" / "README.md").read_text(encoding="utf-8"), [])
+    assert "not trained yet" in card.text and 'source, trust = "segmenter"' in card.text
+
+
 def test_the_fresh_head_follows_from_the_seed(tmp_path):
     clip = save_hub_clip(tmp_path / "clip")
     heads = []
@@ -299,6 +316,7 @@ def test_outputs_that_are_taken(tmp_path, tokenizer_folder):
 
 MEASURE = """
 import resource, sys
+from fgaseg_hf.model_card import check_model_card
 from fgaseg_hf.model_conversion import convert_checkpoint
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 convert_checkpoint(sys.argv[1], sys.argv[2], tokenizer=sys.argv[3])

@@ -57,6 +57,21 @@ def label_map_of(segments: list[dict[str, Any]], labels: list[str], size: tuple[
 
 
 @torch.inference_mode()
+def assert_best_words(pipe: Any, picture: Image.Image, label_map: np.ndarray) -> None:
+    """Checks that each pixel has the word with the highest probability, or one that is level with it.
+
+    Sums over a batch, or over memory that lies otherwise, are rounded otherwise: it shows where two words are level.
+    """
+    inputs = pipe.processor(images=picture, text=CLASS_NAMES, return_tensors="pt")
+    (alone,) = pipe.processor.post_process_semantic_segmentation(
+        pipe.model(**inputs), [(picture.height, picture.width)], return_segmentation_scores=True
+    )
+    chosen = torch.from_numpy(label_map)
+    best, of_chosen = (alone.segmentation_scores.gather(0, ids[None]) for ids in (alone.segmentation, chosen))
+    torch.testing.assert_close(best, of_chosen, atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
 def reference_maps(
     pipe: Any, pictures: list[Image.Image], batch_size: int, threshold: float | None = None
 ) -> list[np.ndarray]:
@@ -86,20 +101,12 @@ def test_the_same_maps_as_model_and_processor(batch_size: int) -> None:
     assert len({label for label_map in expected for label in np.unique(label_map)}) > 1
 
 
-@torch.inference_mode()
 def test_batches_answer_as_pictures_alone() -> None:
     pipe = make_pipeline()
     pictures = photographs()[:2] + scenes(10)
     answers = pipe(pictures, candidate_labels=CLASS_NAMES, batch_size=8)
     for segments, picture in zip(answers, pictures, strict=True):
-        label_map = torch.from_numpy(label_map_of(segments, CLASS_NAMES, picture.size))
-        inputs = pipe.processor(images=picture, text=CLASS_NAMES, return_tensors="pt")
-        (alone,) = pipe.processor.post_process_semantic_segmentation(
-            pipe.model(**inputs), [(picture.height, picture.width)], return_segmentation_scores=True
-        )
-        # Sums over a batch are rounded otherwise, which may show where two labels are level, and nowhere else.
-        best, chosen = (alone.segmentation_scores.gather(0, each[None]) for each in (alone.segmentation, label_map))
-        torch.testing.assert_close(best, chosen, atol=1e-5, rtol=0)
+        assert_best_words(pipe, picture, label_map_of(segments, CLASS_NAMES, picture.size))
 
 
 def test_threshold_and_background() -> None:
@@ -142,15 +149,12 @@ def test_scores_are_mean_probabilities() -> None:
 def test_every_kind_of_input(tmp_path: Path) -> None:
     pipe = make_pipeline(candidate_labels=CLASS_NAMES)
     pictures = scenes(5)
-    expected = [
-        label_map_of(segments, CLASS_NAMES, p.size) for segments, p in zip(pipe(pictures), pictures, strict=True)
-    ]
 
     def check(answers: Any) -> None:
         answers = list(answers)
         assert len(answers) == len(pictures)
-        for segments, picture, label_map in zip(answers, pictures, expected, strict=True):
-            assert np.array_equal(label_map_of(segments, CLASS_NAMES, picture.size), label_map)
+        for segments, picture in zip(answers, pictures, strict=True):
+            assert_best_words(pipe, picture, label_map_of(segments, CLASS_NAMES, picture.size))
 
     paths = []
     for number, picture in enumerate(pictures):

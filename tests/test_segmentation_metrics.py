@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from fgaseg_hf import segmentation_metrics
 from fgaseg_hf.segmentation_metrics import (
+    PIXELS_AT_ONCE,
     SegmentationConfusionMatrix,
     SegmentationResult,
     format_class_table,
@@ -327,3 +328,15 @@ def test_the_one_pass_lets_no_wrong_id_through(label: int, prediction: int) -> N
         metric.update(np.array([[0, prediction]]), np.array([[0, label]]))
     assert int(metric.matrix.sum()) == 0
     assert metric.num_pictures == 0
+
+
+def test_a_wrong_id_at_the_end_of_a_large_map_leaves_no_count() -> None:
+    metric = SegmentationConfusionMatrix(["sky", "road"], (255,))
+    label = np.random.default_rng(0).integers(0, 2, 3 * PIXELS_AT_ONCE)
+    metric.update(label, label)
+    before = metric.matrix.clone()
+    label[-1] = 2
+    with pytest.raises(ValueError, match="outside the 2 classes"):
+        metric.update(np.zeros_like(label), label)
+    assert torch.equal(metric.matrix, before)
+    assert int(before.sum()) == len(label)

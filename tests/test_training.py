@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -128,8 +129,17 @@ def test_a_run_learns_and_writes_what_it_says(inputs: Path, tmp_path: Path) -> N
             assert model(**batch).logits.isfinite().all()
 
 
-def test_a_resumed_run_has_the_losses_that_it_would_have_had(inputs: Path, tmp_path: Path) -> None:
-    arguments = ("--num_sampled_classes", "3", "--checkpoint_steps", "4")
+@pytest.mark.parametrize(
+    "data",
+    [(), ("--streaming", "--shuffle_buffer", "5"), ("--rare_class_temperature", "0.5")],
+    ids=["plain", "streamed", "rare classes"],
+)
+def test_a_resumed_run_has_the_losses_that_it_would_have_had(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: tuple[str, ...]
+) -> None:
+    # `datasets` sleeps for seconds at the end of each epoch, against a flaw of threads that read from a network.
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0, raising=False)
+    arguments = ("--num_sampled_classes", "3", "--checkpoint_steps", "4", *data)
     whole = run(inputs, tmp_path / "whole", *arguments)
     run(inputs, tmp_path / "cut", *arguments, "--stop_at_step", "6")
     # as if it had been killed after step 6 with its last checkpoint at step 4, while it wrote the next one
@@ -327,6 +337,10 @@ def test_the_model_is_asked_with_the_prompts_of_the_data_set(inputs: Path, tmp_p
         (["--evaluation_vocabulary", "some", "--evaluation_splits", "validation"], "picture+16"),
         (["--held_out_groups", "unseen"], "--num_sampled_classes"),
         (["--report_to", "diary"], "'diary'"),
+        (["--rare_class_temperature", "0"], "--rare_class_temperature is 0.0"),
+        (["--streaming", "--rare_class_temperature", "0.1"], "leave out --streaming"),
+        (["--streaming", "--evaluation_splits", "train"], "cannot be evaluated on"),
+        (["--streaming", "--shuffle_buffer", "0"], "--shuffle_buffer is 0"),
     ],
 )
 def test_bad_arguments_get_one_sentence(inputs: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -402,6 +416,16 @@ def test_two_processes_train_as_one(inputs: Path, tmp_path: Path) -> None:
             [line[name] for line in one if name in line], abs=1e-2
         )
     assert two[-1]["validation/mean_iou"] == pytest.approx(one[-1]["validation/mean_iou"], abs=0.02)
+
+
+@pytest.mark.slow
+def test_two_processes_stream_a_share_each(inputs: Path, tmp_path: Path) -> None:
+    config = ("--config", str(inputs / "config.yaml"), "--output_dir", str(tmp_path))
+    process = launch(*config, "--streaming", "--evaluation_splits", "validation", num_processes=2)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    log = read_log(tmp_path)
+    assert list(losses(log)) == list(range(1, 9)) and log[-1]["validation/mean_iou"] > 0
 
 
 @pytest.mark.slow

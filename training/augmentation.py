@@ -45,7 +45,11 @@ class AugmentationConfig:
 
 
 def augment(
-    picture: Image.Image, labels: np.ndarray, config: AugmentationConfig, generator: np.random.Generator
+    picture: Image.Image,
+    labels: np.ndarray,
+    config: AugmentationConfig,
+    generator: np.random.Generator,
+    shown_class: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Applies the whole recipe to one picture and its label map.
 
@@ -54,6 +58,7 @@ def augment(
         labels: integer array (H, W) of the picture's size.
         config: what may happen.
         generator: source of all randomness.
+        shown_class: a class of the label map that the crop must show, at any place; None leaves it to chance.
 
     Returns:
         The picture as uint8 (crop height, crop width, 3) and the labels as int64 (crop height, crop width), where the
@@ -62,7 +67,7 @@ def augment(
     Raises:
         ValueError: picture and labels differ in size.
     """
-    pixels, labels = resize_and_crop(picture, labels, config, generator)
+    pixels, labels = resize_and_crop(picture, labels, config, generator, shown_class)
     if generator.random() < config.flip_probability:
         pixels, labels = pixels[:, ::-1], labels[:, ::-1]
     pixels = jitter_colours(pixels, config.colour_jitter_probability, generator)
@@ -70,11 +75,18 @@ def augment(
 
 
 def resize_and_crop(
-    picture: Image.Image, labels: np.ndarray, config: AugmentationConfig, generator: np.random.Generator
+    picture: Image.Image,
+    labels: np.ndarray,
+    config: AugmentationConfig,
+    generator: np.random.Generator,
+    shown_class: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scales a picture at random and cuts one crop out of it; see `augment` for shapes and errors.
 
     Only the part that the crop shows is resampled: the picture bilinearly, the labels by nearest neighbour.
+
+    Raises:
+        ValueError: no pixel of the label map is of the class that must be shown.
     """
     width, height = picture.size
     if labels.shape != (height, width):
@@ -88,8 +100,13 @@ def resize_and_crop(
     resized_height, resized_width = max(1, round(height * factor)), max(1, round(width * factor))
 
     shown_height, shown_width = min(crop_height, resized_height), min(crop_width, resized_width)
-    top = int(generator.integers(resized_height - shown_height + 1))
-    left = int(generator.integers(resized_width - shown_width + 1))
+    if shown_class is None:
+        top = int(generator.integers(resized_height - shown_height + 1))
+        left = int(generator.integers(resized_width - shown_width + 1))
+    else:
+        row, column = _random_pixel_of_class(labels, shown_class, generator)
+        top = _random_start(int((row + 0.5) * resized_height / height), shown_height, resized_height, generator)
+        left = _random_start(int((column + 0.5) * resized_width / width), shown_width, resized_width, generator)
     box = (
         left * width / resized_width,
         top * height / resized_height,
@@ -106,6 +123,20 @@ def resize_and_crop(
     cropped_labels = np.full((crop_height, crop_width), IGNORED_LABEL, dtype=np.int64)
     cropped_labels[:shown_height, :shown_width] = np.asarray(shown_labels)
     return cropped_pixels, cropped_labels
+
+
+def _random_pixel_of_class(labels: np.ndarray, class_id: int, generator: np.random.Generator) -> tuple[int, int]:
+    places = np.flatnonzero(labels == class_id)
+    if not len(places):
+        raise ValueError(f"The crop must show class {class_id}, but the label map has no pixel of it.")
+    row, column = divmod(int(places[generator.integers(len(places))]), labels.shape[1])
+    return row, column
+
+
+def _random_start(place: int, shown: int, whole: int, generator: np.random.Generator) -> int:
+    """Draws where `shown` of `whole` pixels begin, such that they hold the given place."""
+    first, last = max(0, place - shown + 1), min(place, whole - shown)
+    return int(generator.integers(min(first, last), last + 1))
 
 
 def jitter_colours(pixels: np.ndarray, probability: float, generator: np.random.Generator) -> np.ndarray:

@@ -7,7 +7,7 @@ Hub's layout, or a folder that `save_to_disk` wrote.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ class SegmentationSplit:
     """One split of a data set, read as pairs of a picture and an array of class ids.
 
     Attributes:
-        rows: the split with its columns.
+        rows: the split with its columns; of a streamed one the length is not known, and single rows cannot be had.
         class_names: names in id order.
         image_column: column of the pictures.
         annotation_column: column of the label maps; "maps[0]" is the first of a list of them.
@@ -123,11 +123,12 @@ class SegmentationSplit:
 
     def __post_init__(self) -> None:
         self._label_column, self._label_place = split_column(self.annotation_column)
+        column_names = list(self.rows.features or next(iter(self.rows)))
         for column in (self.image_column, self._label_column):
-            if column not in self.rows.column_names:
+            if column not in column_names:
                 raise ValueError(
-                    f"The data set has no column {column!r}, only {', '.join(self.rows.column_names)}; name the right "
-                    "one with --image_column or --annotation_column."
+                    f"The data set has no column {column!r}, only {', '.join(column_names)}; name the right one with "
+                    "--image_column or --annotation_column."
                 )
         self._label_rows = self.rows.select_columns([self._label_column])
         if self.background_id is not None and not 0 <= self.background_id < len(self.class_names):
@@ -155,13 +156,25 @@ class SegmentationSplit:
                     f"The id map leads to the class {outside[0]}, outside the {len(self.class_names)} class names."
                 )
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether rows come in their order alone, and nobody knows how many."""
+        return isinstance(self.rows, datasets.IterableDataset)
+
     def __len__(self) -> int:
         """Number of pictures."""
         return len(self.rows)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, np.ndarray]:
         """Returns the RGB picture, turned upright, and its class ids as int64 (H, W) with `IGNORED_LABEL`."""
-        row = self.rows[int(index)]
+        return self.read_row(self.rows[int(index)], index)
+
+    def read_row(self, row: dict[str, Any], index: int) -> tuple[Image.Image, np.ndarray]:
+        """Returns picture and class ids, as `split[index]` does, of a row that was read already.
+
+        Raises:
+            ValueError: picture or label map cannot be read, differ in size, or hold an id that is no class.
+        """
         picture = picture_to_rgb(open_picture(row[self.image_column]))
         labels = self._to_class_ids(row[self._label_column], index)
         if labels.shape != picture.size[::-1]:
@@ -256,7 +269,9 @@ def spread_evenly(num_chosen: int, num_rows: int) -> list[int]:
     return sorted({int(place) for place in places.round()})
 
 
-def load_split(path: str, split: str, revision: str | None = None, subset: str | None = None) -> Any:
+def load_split(
+    path: str, split: str, revision: str | None = None, subset: str | None = None, streaming: bool = False
+) -> Any:
     """Loads one split of a data set.
 
     Args:
@@ -264,9 +279,10 @@ def load_split(path: str, split: str, revision: str | None = None, subset: str |
         split: name of the split.
         revision: commit, tag or branch of a Hub data set.
         subset: configuration name of the data set, if it has several.
+        streaming: whether to read rows as they are needed, without fetching and storing the whole split first.
 
     Returns:
-        A `datasets.Dataset`.
+        A `datasets.Dataset`, or a `datasets.IterableDataset` if it is streamed.
 
     Raises:
         ValueError: there is no such data set or split.
@@ -274,13 +290,13 @@ def load_split(path: str, split: str, revision: str | None = None, subset: str |
     folder = Path(path)
     if (folder / "dataset_dict.json").is_file() or (folder / "dataset_info.json").is_file():
         loaded = datasets.load_from_disk(path)
-        if isinstance(loaded, datasets.Dataset):
-            return loaded
-        if split not in loaded:
-            raise ValueError(f"The data set {path} has no split {split!r}, only {', '.join(loaded)}.")
-        return loaded[split]
+        if not isinstance(loaded, datasets.Dataset):
+            if split not in loaded:
+                raise ValueError(f"The data set {path} has no split {split!r}, only {', '.join(loaded)}.")
+            loaded = loaded[split]
+        return loaded.to_iterable_dataset() if streaming else loaded
     try:
-        return datasets.load_dataset(path, subset, split=split, revision=revision)
+        return datasets.load_dataset(path, subset, split=split, revision=revision, streaming=streaming)
     except (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
         raise ValueError(f"There is no data set {path!r}, neither as a folder nor (reachable) on the Hub.") from error
 
@@ -343,8 +359,10 @@ def default_split(arguments: DatasetArguments) -> str:
     return find_benchmark(arguments.benchmark).split
 
 
-def load_segmentation_splits(arguments: DatasetArguments, names: Sequence[str]) -> dict[str, SegmentationSplit]:
-    """Loads some splits of the data set that the arguments describe.
+def load_segmentation_splits(
+    arguments: DatasetArguments, names: Sequence[str], streamed_names: Sequence[str] = ()
+) -> dict[str, SegmentationSplit]:
+    """Loads some splits of the data set that the arguments describe, those of `streamed_names` as streams.
 
     Raises:
         ValueError: the data set, a split, a column, the class names or the id map do not exist or do not fit.
@@ -383,7 +401,7 @@ def load_segmentation_splits(arguments: DatasetArguments, names: Sequence[str]) 
     revision = _given(arguments.dataset_revision, None if arguments.dataset else benchmark.revision)
     return {
         name: SegmentationSplit(
-            rows=load_split(path, name, revision, arguments.dataset_subset),
+            rows=load_split(path, name, revision, arguments.dataset_subset, streaming=name in streamed_names),
             class_names=class_names,
             image_column=_given(arguments.image_column, benchmark.image_column),
             annotation_column=_given(arguments.annotation_column, benchmark.annotation_column),
@@ -479,6 +497,8 @@ class TrainingSamples(Dataset):
         image_mean: mean a channel of the model's pictures, in 0..1.
         image_std: standard deviation a channel.
         vocabulary: chooses each picture's classes; None trains every picture on all class names.
+        choose_picture: draws the number of a picture and a class that its crop must show, instead of the permutation;
+            see `rare_class_sampling`.
         label_stride: keeps every so-many-th label along both axes; the loss is then computed on fewer pixels.
         ignore_index: label that the model reads as "not annotated".
 
@@ -498,10 +518,11 @@ class TrainingSamples(Dataset):
         image_mean: Sequence[float],
         image_std: Sequence[float],
         vocabulary: VocabularySampler | None = None,
+        choose_picture: Callable[[np.random.Generator], tuple[int, int]] | None = None,
         label_stride: int = 1,
         ignore_index: int = 255,
     ) -> None:
-        if not len(split):
+        if not split.is_streamed and not len(split):
             raise ValueError("The training split is empty.")
         if label_stride < 1:
             raise ValueError(f"--label_stride is {label_stride}, but must be at least 1.")
@@ -517,6 +538,7 @@ class TrainingSamples(Dataset):
         self.mean = np.asarray(image_mean, dtype=np.float32)
         self.std = np.asarray(image_std, dtype=np.float32)
         self.vocabulary = vocabulary
+        self.choose_picture = choose_picture
         self.label_stride = label_stride
         self.ignore_index = ignore_index
         self._epoch = -1
@@ -532,7 +554,17 @@ class TrainingSamples(Dataset):
 
     def __getitem__(self, sample: int) -> dict[str, torch.Tensor]:
         generator = np.random.default_rng([self.seed, 1, sample])
-        pixels, labels = augment(*self.split[self.picture_index(sample)], self.augmentation, generator)
+        if self.choose_picture is None:
+            index, shown_class = self.picture_index(sample), None
+        else:
+            index, shown_class = self.choose_picture(generator)
+        return self.prepare(*self.split[index], generator, shown_class)
+
+    def prepare(
+        self, picture: Image.Image, labels: np.ndarray, generator: np.random.Generator, shown_class: int | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Makes a sample of a picture and its class ids; all that is random comes from the generator."""
+        pixels, labels = augment(picture, labels, self.augmentation, generator, shown_class)
         pixel_values = (pixels.astype(np.float32) / 255 - self.mean) / self.std
         item = {"pixel_values": torch.from_numpy(np.ascontiguousarray(pixel_values.transpose(2, 0, 1)))}
         middle = (self.label_stride - 1) // 2

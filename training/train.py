@@ -38,6 +38,7 @@ from augmentation import AugmentationConfig
 from command_line_arguments import parse_arguments, run_script
 from PIL import Image
 from prediction_pictures import side_by_side
+from rare_class_sampling import RareClassSampler
 from segmentation_data import (
     DatasetArguments,
     SegmentationSplit,
@@ -48,6 +49,7 @@ from segmentation_data import (
     spread_evenly,
 )
 from segmentation_evaluation import EvaluationProtocol, SegmentationPredictor, evaluate_segmentation, runs_on_cpu
+from streamed_samples import StreamedSamples
 from synchronised_batch_norm import synchronise_batch_norms
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -125,6 +127,12 @@ class TrainingDataArguments(DatasetArguments):
     held_out_groups: list[str] | None = field(
         default=None, metadata={"help": "groups of --class_groups whose names training must never see, as `unseen`"}
     )
+    rare_class_temperature: float | None = field(
+        default=None,
+        metadata={
+            "help": "draw each crop for a class, rare ones more often the lower this is: see rare_class_sampling.py"
+        },
+    )
     label_stride: int = field(default=1, metadata={"help": "train on every so-many-th label pixel along both axes"})
     crop_size: list[int] | None = field(
         default=None, metadata={"help": "side, or height and width, of the crops; the model's image_size if not given"}
@@ -135,6 +143,13 @@ class TrainingDataArguments(DatasetArguments):
     )
     flip_probability: float = field(default=0.5, metadata={"help": "share of mirrored pictures"})
     colour_jitter_probability: float = field(default=0.5, metadata={"help": "chance of each of SSD's colour changes"})
+    streaming: bool = field(
+        default=False,
+        metadata={
+            "help": "read the training split while training, each process its share, instead of fetching it first"
+        },
+    )
+    shuffle_buffer: int = field(default=1000, metadata={"help": "with --streaming: rows to shuffle among"})
     num_workers: int = field(default=0, metadata={"help": "processes that prepare pictures, for each training process"})
 
 
@@ -468,10 +483,17 @@ class TrainingRun:
 
     def _load_data(self, arguments: TrainingDataArguments, image_size: tuple[int, int], config: FGASegConfig) -> None:
         with self.accelerator.main_process_first():
-            splits = load_segmentation_splits(arguments, [arguments.train_split, *(arguments.evaluation_splits or ())])
+            splits = load_segmentation_splits(
+                arguments,
+                [arguments.train_split, *(arguments.evaluation_splits or ())],
+                streamed_names=[arguments.train_split] if arguments.streaming else [],
+            )
         class_names = splits[arguments.train_split].class_names
         if self.accelerator.is_main_process:
             for name, split in splits.items():
+                if arguments.streaming and name == arguments.train_split:
+                    self.say(f"{name}: streamed, {len(class_names)} classes, label maps are checked as they come")
+                    continue
                 num_checked = split.check_label_maps(arguments.num_checked_label_maps)
                 self.say(f"{name}: {len(split)} pictures, {len(class_names)} classes, {num_checked} label maps checked")
         self.accelerator.wait_for_everyone()
@@ -484,9 +506,15 @@ class TrainingRun:
         elif arguments.held_out_groups:
             raise ValueError("--held_out_groups needs --num_sampled_classes: else every picture trains on all names.")
 
+        self.evaluation_splits = {name: splits[name] for name in arguments.evaluation_splits or ()}
+        if arguments.streaming and arguments.rare_class_temperature is not None:
+            raise ValueError("--rare_class_temperature needs all label maps at the start: leave out --streaming.")
+        if arguments.streaming and arguments.train_split in self.evaluation_splits:
+            raise ValueError("A split that is streamed cannot be evaluated on: leave out --streaming.")
         image_processor = self.processor.image_processor
+        train_split = splits[arguments.train_split]
         self.samples = TrainingSamples(
-            splits[arguments.train_split],
+            train_split,
             AugmentationConfig(
                 crop_size=image_size,
                 scale_range=(arguments.scale_range[0], arguments.scale_range[-1]),
@@ -497,14 +525,17 @@ class TrainingRun:
             image_mean=image_processor.image_mean,
             image_std=image_processor.image_std,
             vocabulary=vocabulary,
+            choose_picture=(
+                RareClassSampler(train_split, arguments.rare_class_temperature)
+                if arguments.rare_class_temperature is not None
+                else None
+            ),
             label_stride=arguments.label_stride,
             ignore_index=config.semantic_loss_ignore_index,
         )
-        self.collate = FGASegDataCollator(
-            self.processor, class_names, prompts=splits[arguments.train_split].training_prompts
-        )
-        self.evaluation_splits = {name: splits[name] for name in arguments.evaluation_splits or ()}
+        self.collate = FGASegDataCollator(self.processor, class_names, prompts=train_split.training_prompts)
         self.num_workers = arguments.num_workers
+        self.shuffle_buffer = arguments.shuffle_buffer if arguments.streaming else None
 
     def _names_of_groups(self, groups: Sequence[str]) -> list[str]:
         unknown = sorted(set(groups) - set(self.class_groups or {}))
@@ -513,21 +544,30 @@ class TrainingRun:
         return [name for group in groups for name in (self.class_groups or {})[group]]
 
     def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
-        loader = DataLoader(
-            self.samples,
-            batch_sampler=ShardedBatches(
-                self.recipe.batch_size,
-                self.state.step,
-                self.recipe.max_steps,
-                gradient_accumulation_steps=self.recipe.gradient_accumulation_steps,
-                process_index=self.accelerator.process_index,
-                num_processes=self.accelerator.num_processes,
-            ),
-            collate_fn=self.collate,
-            num_workers=self.num_workers,
-            pin_memory=self.accelerator.device.type == "cuda",
+        recipe, accelerator = self.recipe, self.accelerator
+        numbers = ShardedBatches(
+            recipe.batch_size,
+            self.state.step,
+            recipe.max_steps,
+            gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+            process_index=accelerator.process_index,
+            num_processes=accelerator.num_processes,
         )
-        return iter(loader)
+        settings: dict[str, Any] = {
+            "collate_fn": self.collate,
+            "num_workers": self.num_workers,
+            "pin_memory": accelerator.device.type == "cuda",
+        }
+        if self.shuffle_buffer is None:
+            return iter(DataLoader(self.samples, batch_sampler=numbers, **settings))
+        stream = StreamedSamples(
+            self.samples,
+            shuffle_buffer=self.shuffle_buffer,
+            batch_size=numbers.part_size,
+            process_index=accelerator.process_index,
+            num_processes=accelerator.num_processes,
+        )
+        return stream.batches(first_batch=self.state.step * recipe.gradient_accumulation_steps, **settings)
 
     def run(self) -> LoopState:
         """Trains until the last step, the time limit or a signal; returns the state in which it stopped.

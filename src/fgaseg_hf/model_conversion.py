@@ -18,11 +18,13 @@ from .checkpoint_conversion import (
     released_layout,
     to_released_state_dict,
 )
+from .checkpoint_inspection import inspect_checkpoint
 from .checkpoint_sources import Checkpoint, find_checkpoint, read_checkpoint
 from .clip_conversion import clip_config_fields, convert_clip_state_dict, has_openai_marks, is_clip_state_dict
 from .clip_dense_features import default_image_size, is_clip_parameter
 from .configuration_fgaseg import FGASegConfig
 from .image_processing_fgaseg import FGASegImageProcessorPil
+from .model_card import CardDescription, make_model_card
 from .modeling_fgaseg import FGASegForSemanticSegmentation
 from .processing_fgaseg import FGASegProcessor
 
@@ -166,7 +168,7 @@ def convert_checkpoint(
     seed: int = 0,
     overrides: Mapping[str, Any] | None = None,
 ) -> ConversionPlan:
-    """Converts a checkpoint to a folder with config, safetensors and processor.
+    """Converts a checkpoint to a folder with config, safetensors, processor and model card.
 
     The folder appears when all of it is written, or not at all.
 
@@ -209,7 +211,20 @@ def convert_checkpoint(
         unfinished.mkdir()
         model.save_pretrained(unfinished, max_shard_size=max_shard_size)
         processor.save_pretrained(unfinished)
+        card = make_model_card(inspect_checkpoint(unfinished), [], _describe_conversion(plan, out.absolute().name))
+        (unfinished / "README.md").write_text(str(card), encoding="utf-8")
     return plan
+
+
+def _describe_conversion(plan: ConversionPlan, name: str) -> CardDescription:
+    """What the card of a converted checkpoint says besides its settings; the licence is for its owner to name."""
+    summary = f"`{plan.source.name}` ({plan.kind}), converted by `fgaseg convert`."
+    training = "Its weights are those of the converted checkpoint, which does not tell how they were trained."
+    limits = ["Its licence is that of the converted checkpoint: look there, and write it into this card's head."]
+    if plan.new:
+        summary += " **What CLIP does not have is not trained yet, so its maps mean nothing until it is.**"
+        training += f" {len(plan.new)} tensors that CLIP does not have start fresh, from a seed."
+    return CardDescription(name=name, license="unknown", summary=summary, training=training, limits=limits)
 
 
 def export_released_checkpoint(

@@ -1,0 +1,118 @@
+"""Streamed training samples: each reader its share, the same again, and no row lost or shown twice an epoch."""
+
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from augmentation import AugmentationConfig
+from datasets import Dataset, Features
+from datasets import Image as ImageFeature
+from PIL import Image
+from segmentation_data import DatasetArguments, SegmentationSplit, TrainingSamples, load_segmentation_splits
+from streamed_samples import StreamedSamples
+
+NUM_ROWS = 24
+
+
+@pytest.fixture(scope="module", params=[1, 4], ids=["one file", "four files"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of parquet files; the label of each picture is its number."""
+    folder = tmp_path_factory.mktemp("data")
+    features = Features({"image": ImageFeature(), "annotation": ImageFeature()})
+    rows = Dataset.from_dict(
+        {
+            "image": [Image.new("RGB", (8, 8), (10 * number, 0, 0)) for number in range(NUM_ROWS)],
+            "annotation": [Image.new("L", (8, 8), number) for number in range(NUM_ROWS)],
+        },
+        features=features,
+    )
+    (folder / "data").mkdir()
+    for place in range(request.param):
+        name = f"train-{place:05}-of-{request.param:05}.parquet"
+        rows.shard(request.param, place, contiguous=True).to_parquet(folder / "data" / name)
+    (folder / "class_names.txt").write_text("\n".join(f"thing {number}" for number in range(NUM_ROWS)) + "\n")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`datasets` sleeps for seconds at the end of each epoch, against a flaw of threads that read from a network."""
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0, raising=False)
+
+
+def streamed_split(folder: Path) -> SegmentationSplit:
+    return load_segmentation_splits(DatasetArguments(dataset=str(folder)), ["train"], ["train"])["train"]
+
+
+def stream(folder: Path, **keywords: object) -> StreamedSamples:
+    samples = TrainingSamples(
+        streamed_split(folder),
+        AugmentationConfig(crop_size=(8, 8), colour_jitter_probability=1.0),
+        seed=5,
+        image_mean=[0.5] * 3,
+        image_std=[0.25] * 3,
+    )
+    return StreamedSamples(samples, **{"shuffle_buffer": 10, "batch_size": 2, **keywords})  # type: ignore[arg-type]
+
+
+def numbers_of(samples: Iterable[dict[str, torch.Tensor]]) -> list[int]:
+    return [int(number) for sample in samples for number in sample["labels"].reshape(-1, 64)[:, 0]]
+
+
+def test_a_streamed_split_is_never_read_as_a_whole(folder: Path) -> None:
+    split = streamed_split(folder)
+    assert split.is_streamed
+    with pytest.raises(TypeError):
+        len(split)
+
+
+@pytest.mark.parametrize("num_processes", [1, 2, 4])
+def test_processes_share_an_epoch_among_them(folder: Path, num_processes: int) -> None:
+    share = NUM_ROWS // num_processes
+    readers = [stream(folder, process_index=place, num_processes=num_processes) for place in range(num_processes)]
+    two_epochs = [numbers_of(islice(reader, 2 * share)) for reader in readers]
+    for epoch in range(2):
+        seen = Counter(number for numbers in two_epochs for number in numbers[epoch * share : (epoch + 1) * share])
+        assert seen == Counter(range(NUM_ROWS)), "each row once an epoch"
+    assert two_epochs[0][:share] != two_epochs[0][share:], "an order of its own for each epoch"
+    assert two_epochs[0][:share] != sorted(two_epochs[0][:share]), "shuffled"
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_the_same_batches_again_and_from_their_middle(folder: Path, num_workers: int) -> None:
+    def batches(first_batch: int, count: int) -> list[dict[str, torch.Tensor]]:
+        samples = stream(folder, process_index=1, num_processes=2)
+        return list(islice(samples.batches(first_batch=first_batch, num_workers=num_workers), count))
+
+    whole = batches(0, 9)
+    for first, second in zip(whole + whole[3:], batches(0, 9) + batches(3, 6), strict=True):
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_workers_share_what_their_process_reads(folder: Path) -> None:
+    readers = [stream(folder, process_index=place, num_processes=2) for place in range(2)]
+    epochs = [numbers_of(islice(reader.batches(num_workers=2), 6)) for reader in readers]
+    assert Counter(epochs[0] + epochs[1]) == Counter(range(NUM_ROWS))
+
+
+def test_what_cannot_be_streamed_is_said(folder: Path) -> None:
+    with pytest.raises(ValueError, match="--shuffle_buffer"):
+        stream(folder, shuffle_buffer=0)
+    with pytest.raises(ValueError, match="fewer rows than there are processes"):
+        next(iter(stream(folder, process_index=NUM_ROWS, num_processes=NUM_ROWS + 1)))
+
+
+def test_label_maps_are_checked_as_they_come(tmp_path: Path) -> None:
+    features = Features({"image": ImageFeature(), "annotation": ImageFeature()})
+    label_map = Image.fromarray(np.full((8, 8), 9, dtype=np.uint8))
+    rows = Dataset.from_dict({"image": [Image.new("RGB", (8, 8))], "annotation": [label_map]}, features=features)
+    (tmp_path / "data").mkdir()
+    rows.to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
+    (tmp_path / "class_names.txt").write_text("sky\n")
+    with pytest.raises(ValueError, match="holds the id 9"):
+        next(iter(stream(tmp_path, batch_size=1)))
