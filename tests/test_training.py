@@ -221,6 +221,13 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_part(
     assert list(losses(read_log(tmp_path))) == [1, 2]
 
 
+def test_whole_pictures_may_be_larger_than_crops(inputs: Path, tmp_path: Path) -> None:
+    sizes = ("--crop_size", "32", "16", "--picture_size", "48", "64", "--scale_range", "1.5")
+    log = run(inputs, tmp_path, "--max_steps", "2", "--evaluation_splits", "validation", *sizes)
+    assert log[-1]["validation/mean_iou"] >= 0
+    assert AutoProcessor.from_pretrained(tmp_path / "last").image_processor.size == {"height": 48, "width": 64}
+
+
 def test_fine_tuning_goes_on_from_a_checkpoint(inputs: Path, tmp_path: Path) -> None:
     run(inputs, tmp_path / "first", "--max_steps", "2")
     config = yaml.safe_load((inputs / "config.yaml").read_text())
@@ -337,6 +344,8 @@ def test_the_model_is_asked_with_the_prompts_of_the_data_set(inputs: Path, tmp_p
         (["--evaluation_vocabulary", "some", "--evaluation_splits", "validation"], "picture+16"),
         (["--held_out_groups", "unseen"], "--num_sampled_classes"),
         (["--report_to", "diary"], "'diary'"),
+        (["--crop_size", "32", "32", "32"], "--crop_size is [32, 32, 32]"),
+        (["--picture_size", "0"], "--picture_size is [0]"),
         (["--rare_class_temperature", "0"], "--rare_class_temperature is 0.0"),
         (["--streaming", "--rare_class_temperature", "0.1"], "leave out --streaming"),
         (["--streaming", "--evaluation_splits", "train"], "cannot be evaluated on"),

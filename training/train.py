@@ -137,6 +137,10 @@ class TrainingDataArguments(DatasetArguments):
     crop_size: list[int] | None = field(
         default=None, metadata={"help": "side, or height and width, of the crops; the model's image_size if not given"}
     )
+    picture_size: list[int] | None = field(
+        default=None,
+        metadata={"help": "side, or height and width, at which whole pictures are evaluated and later used; the crops'"},
+    )
     scale_range: list[float] = field(
         default_factory=lambda: [1.0, 1.0],
         metadata={"help": "the picture's short side becomes the crop's times a random number of this range"},
@@ -260,6 +264,19 @@ def read_model_config(arguments: ModelArguments) -> dict[str, Any]:
     if arguments.trainable_clip is not None:
         fields["trainable_clip"] = arguments.trainable_clip
     return fields
+
+
+def height_and_width(size: list[int] | None, argument: str) -> tuple[int, int] | None:
+    """Reads a size from the command line, one side or two; None if it is not given.
+
+    Raises:
+        ValueError: it has another length, or a side is not above 0.
+    """
+    if size is None:
+        return None
+    if len(size) not in (1, 2) or min(size) < 1:
+        raise ValueError(f"{argument} is {size}, but must be one number above 0, or height and width.")
+    return size[0], size[-1]
 
 
 def build_model_and_processor(
@@ -434,11 +451,9 @@ class TrainingRun:
         self.folder.mkdir(parents=True, exist_ok=True)
         set_seed(recipe.seed)
 
-        crop_size = data_arguments.crop_size
-        if crop_size is not None and len(crop_size) not in (1, 2):
-            raise ValueError(f"--crop_size is {crop_size}, but must be one number or height and width.")
-        image_size = (crop_size[0], crop_size[-1]) if crop_size else None
-        model, self.processor = build_model_and_processor(model_arguments, image_size)
+        crop_size = height_and_width(data_arguments.crop_size, "--crop_size")
+        picture_size = height_and_width(data_arguments.picture_size, "--picture_size")
+        model, self.processor = build_model_and_processor(model_arguments, picture_size or crop_size)
         if recipe.gradient_checkpointing:
             model.activation_checkpointing_enable()
         if self.accelerator.num_processes > 1:
@@ -446,7 +461,7 @@ class TrainingRun:
         self.say(describe_training(model))
 
         size = self.processor.image_processor.size
-        self._load_data(data_arguments, (size["height"], size["width"]), model.config)
+        self._load_data(data_arguments, crop_size or (size["height"], size["width"]), model.config)
         groups = parameter_groups(
             model, recipe.learning_rate, recipe.weight_decay, recipe.clip_learning_rate_multiplier
         )
@@ -481,7 +496,7 @@ class TrainingRun:
                 self.say(f"warning: --{name} was {before.get(name)!r} before and is {arguments[name]!r} now.")
         path.write_text(json.dumps(arguments, indent=2) + "\n", encoding="utf-8")
 
-    def _load_data(self, arguments: TrainingDataArguments, image_size: tuple[int, int], config: FGASegConfig) -> None:
+    def _load_data(self, arguments: TrainingDataArguments, crop_size: tuple[int, int], config: FGASegConfig) -> None:
         with self.accelerator.main_process_first():
             splits = load_segmentation_splits(
                 arguments,
@@ -516,7 +531,7 @@ class TrainingRun:
         self.samples = TrainingSamples(
             train_split,
             AugmentationConfig(
-                crop_size=image_size,
+                crop_size=crop_size,
                 scale_range=(arguments.scale_range[0], arguments.scale_range[-1]),
                 flip_probability=arguments.flip_probability,
                 colour_jitter_probability=arguments.colour_jitter_probability,
