@@ -139,7 +139,7 @@ class TrainingDataArguments(DatasetArguments):
     )
     picture_size: list[int] | None = field(
         default=None,
-        metadata={"help": "side, or height and width, at which whole pictures are evaluated and later used; the crops'"},
+        metadata={"help": "side, or height and width, of whole pictures in evaluation and later use; the crops'"},
     )
     scale_range: list[float] = field(
         default_factory=lambda: [1.0, 1.0],
