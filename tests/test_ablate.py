@@ -135,7 +135,13 @@ def test_finished_runs_are_skipped_and_reported(inputs: Path, capsys: pytest.Cap
     assert report["extra_rows"] == {"training-free": {"seen": 0.07, "unseen": 0.06}}
     assert (inputs / "report" / "ablation.md").read_text().count("\n") == 5
     assert (inputs / "report" / "ablation.png").read_bytes().startswith(b"\x89PNG")
+    assert not any("/" in name for name in report["arguments"]["recipe"])
+    # a result without groups has no mIoU of them
+    (inputs / "seen.json").write_text(json.dumps({"split": "validation_seen", "result": {"groups": {}}}))
+    with pytest.raises(ValueError, match="measure it with --class_groups"):
+        ablate.read_extra_rows(str(inputs / "extra.json"))
     # a folder does not mix recipes
+    more = more[:-2]
     with pytest.raises(ValueError, match="another train_arguments"):
         ablate.main(words(inputs, *more, "--train_arguments", "--max_steps 500"))
 
@@ -159,7 +165,8 @@ def test_a_folder_in_which_something_still_trains_is_left_alone(inputs: Path) ->
         (("--seeds", "1", "1"), "--seeds"),
         (("--num_parallel_runs", "0"), "--num_parallel_runs"),
         (("--recipe", "nowhere.yaml"), "nowhere.yaml"),
-        (("--train_arguments", "--config_overrides fusion=add"), "--config_overrides"),
+        (("--train_arguments", "--config_overrides fusion=add"), "config_overrides"),
+        (("--train_arguments", "--config-overrides fusion=add"), "config_overrides"),
         (("--train_arguments", "--max_steps 0"), "--max_steps"),
         (("--train_arguments", "--evaluation_splits validation_seen"), "validation_unseen"),
     ],

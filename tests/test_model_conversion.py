@@ -206,6 +206,19 @@ def test_the_card_says_what_was_converted(tmp_path, parity_tokenizer):
     assert "not trained yet" in card.text and 'source, trust = "segmenter"' in card.text
 
 
+def test_from_here_and_to_here(tmp_path, monkeypatch):
+    save_hub_clip(tmp_path / "clip")
+    (tmp_path / "segmenter").mkdir()
+    monkeypatch.chdir(tmp_path / "clip")
+    convert_checkpoint(".", "../segmenter", overrides=SMALL_HEAD)
+    assert "`clip` (CLIP in the Hub's layout)" in (tmp_path / "segmenter" / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    convert_checkpoint(tmp_path / "clip", ".", overrides=SMALL_HEAD)
+    monkeypatch.chdir(tmp_path)
+    assert 'source, trust = "other"' in (tmp_path / "other" / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_fresh_head_follows_from_the_seed(tmp_path):
     clip = save_hub_clip(tmp_path / "clip")
     heads = []

@@ -1,5 +1,7 @@
 """Rare class sampling: how often a class is chosen, and that its crops show it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from augmentation import AugmentationConfig
@@ -57,6 +59,13 @@ def test_training_sees_rare_classes_far_more_often() -> None:
 
     assert share_of_crops_with_a_bird(None) < 0.1
     assert share_of_crops_with_a_bird(RareClassSampler(split, 0.5)) > 0.35
+
+
+def test_classes_that_vanish_with_the_short_side_are_not_drawn() -> None:
+    split = dataclasses.replace(make_split(), max_short_side=6)
+    sampler = RareClassSampler(split, 1.0)
+    assert sampler.class_ids.tolist() == sorted({int(i) for n in range(8) for i in np.unique(split[n][1])} - {-1})
+    assert 2 not in sampler.class_ids
 
 
 def test_what_cannot_be_sampled_is_refused() -> None:

@@ -154,11 +154,12 @@ def test_every_picture_gets_its_own_classes_and_others(present: set[int], size: 
     assert chosen.dtype == np.int64
     assert len(chosen) == len(set(chosen.tolist()))
     own = set(chosen.tolist()) & present
+    assert len(chosen) == size
     if len(present) <= sampler.max_own_classes:
         assert own == present
-        assert len(chosen) == size
     else:
-        assert len(own) == sampler.max_own_classes
+        num_others = len(names) - len(sampler.held_out) - len(present)
+        assert len(own) == max(sampler.max_own_classes, size - num_others)
     if held_out:
         assert not {6, 7} & set(chosen.tolist())
 
@@ -187,6 +188,22 @@ def test_labels_become_indices_into_the_pictures_classes() -> None:
         assert (labels == 255).sum() == 4
         assert sample["pixel_values"].shape == (3, 4, 4)
         assert sample["pixel_values"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("num_present", [1, 8, 9, 10, 11])
+@pytest.mark.parametrize("num_sampled", [8, 10, 11])
+def test_every_picture_gets_as_many_classes(num_present: int, num_sampled: int) -> None:
+    sampler = VocabularySampler([f"thing {number}" for number in range(11)], num_sampled)
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        classes = sampler(generator.permutation(11)[:num_present], generator)
+        assert len(set(classes.tolist())) == len(classes) == num_sampled
+
+
+def test_a_held_out_name_is_not_asked_for_even_where_it_is_to_be_seen() -> None:
+    sampler = VocabularySampler(NAMES, 3, held_out=["red car"])
+    for seed in range(20):
+        assert 1 not in sampler(np.array([0, 1, 2]), np.random.default_rng(seed))
 
 
 def test_samples_are_a_function_of_seed_and_number() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -328,6 +329,21 @@ def test_the_one_pass_lets_no_wrong_id_through(label: int, prediction: int) -> N
         metric.update(np.array([[0, prediction]]), np.array([[0, label]]))
     assert int(metric.matrix.sum()) == 0
     assert metric.num_pictures == 0
+
+
+@pytest.mark.parametrize("label", [2**32 - 1, -(2**31)])
+def test_ids_far_from_0_take_no_memory(label: int) -> None:
+    metric = SegmentationConfusionMatrix(["sky", "road"], (2**32 - 1, -(2**31)))
+    metric.update(np.zeros((2, 3), dtype=np.int64), np.full((2, 3), label))
+    assert int(metric.matrix.sum()) == 0 and metric.num_pictures == 1
+    with pytest.raises(ValueError, match="outside the 2 classes"):
+        metric.update(np.zeros((2, 3), dtype=np.int64), np.full((2, 3), 2**40))
+
+
+def test_a_pickled_metric_goes_on_counting() -> None:
+    metric = pickle.loads(pickle.dumps(SegmentationConfusionMatrix(["sky", "road"])))
+    metric.update(np.array([[0, 1]]), np.array([[0, 0]]))
+    assert metric.matrix.tolist() == [[1, 1], [0, 0]]
 
 
 def test_a_wrong_id_at_the_end_of_a_large_map_leaves_no_count() -> None:

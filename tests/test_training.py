@@ -228,6 +228,31 @@ def test_whole_pictures_may_be_larger_than_crops(inputs: Path, tmp_path: Path) -
     assert AutoProcessor.from_pretrained(tmp_path / "last").image_processor.size == {"height": 48, "width": 64}
 
 
+def test_a_checkpoint_keeps_its_image_processor(inputs: Path, tmp_path: Path) -> None:
+    run(inputs, tmp_path / "first", "--max_steps", "1")
+    processor = AutoProcessor.from_pretrained(tmp_path / "first" / "last")
+    processor.image_processor.image_mean, processor.image_processor.size = [0.5, 0.4, 0.3], {"height": 32, "width": 48}
+    processor.save_pretrained(tmp_path / "first" / "last")
+    words = ("--config_overrides", "image_size=64", "--prompt_templates", "a {}.")
+    arguments = train.parse_arguments((train.ModelArguments,), ["--model", str(tmp_path / "first" / "last"), *words])[0]
+    for size in (None, (64, 16)):
+        model, kept = train.build_model_and_processor(arguments, size)
+        assert list(kept.image_processor.image_mean) == [0.5, 0.4, 0.3] and kept.prompt_templates == ["a {}."]
+        height, width = size or (32, 48)
+        assert dict(kept.image_processor.size) == {"height": height, "width": width} and model.config.image_size == 64
+    with pytest.raises(ValueError, match="leave it out"):
+        train.build_model_and_processor(train.ModelArguments(model="somewhere", tokenizer="elsewhere"))
+
+
+def test_accumulation_may_change_on_resuming(inputs: Path, tmp_path: Path) -> None:
+    first = ("--max_steps", "6", "--stop_at_step", "3", "--gradient_accumulation_steps", "2")
+    run(inputs, tmp_path / "changed", *first)
+    changed = run(inputs, tmp_path / "changed", "--max_steps", "6", "--gradient_accumulation_steps", "4", "--resume")
+    whole = run(inputs, tmp_path / "whole", "--max_steps", "6", "--gradient_accumulation_steps", "2")
+    segmentation = [[line["segmentation_loss"] for line in log if "loss" in line] for log in (changed, whole)]
+    assert segmentation[0] == pytest.approx(segmentation[1], abs=2e-2)
+
+
 def test_fine_tuning_goes_on_from_a_checkpoint(inputs: Path, tmp_path: Path) -> None:
     run(inputs, tmp_path / "first", "--max_steps", "2")
     config = yaml.safe_load((inputs / "config.yaml").read_text())

@@ -1,8 +1,9 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Trains FGASeg with its parts added one after the other, several seeds each, and writes a table and a plot.
 
-    python training/ablate.py --dataset scenes --tokenizer scenes_tokenizer --class_groups scenes/class_groups.json \
-        --output_dir runs/ablation
+    fgaseg export-clip src/fgaseg_hf/builtin_model --out runs/scenes_clip
+    python training/ablate.py --dataset scenes --tokenizer runs/scenes_clip --class_groups scenes/class_groups.json \
+        --train_arguments "--clip runs/scenes_clip" --output_dir runs/ablation
 
 Each run is `train.py` in a process of its own, with the same recipe, steps, pictures and seeds for all variants. The
 same command goes on where it was stopped or killed: finished runs are skipped, the others resume from their last
@@ -302,10 +303,12 @@ def check_plan(arguments: AblationArguments, runs: Sequence[Run]) -> None:
         ValueError: `train.py` would refuse the arguments, they do not measure what the table shows, or the folder holds
             runs of another recipe, data set or further arguments.
     """
-    if "--config_overrides" in arguments.train_arguments:
-        raise ValueError("--train_arguments cannot hold --config_overrides, which tell the variants apart.")
     kinds = (ModelArguments, TrainingDataArguments, RecipeArguments)
-    _, data, _ = parse_arguments(kinds, runs[0].command(arguments)[2:])
+    # The full model has no switches of its own: what overrides there are come from the recipe or --train_arguments.
+    without_switches = dataclasses.replace(runs[0], variant="full").command(arguments)[2:]
+    model, data, _ = parse_arguments(kinds, without_switches)
+    if model.config_overrides is not None:
+        raise ValueError("Recipe and --train_arguments cannot hold config_overrides, which tell the variants apart.")
     class_groups = load_class_groups(str(arguments.class_groups))
     for measure in MEASURES.values():
         if measure.split not in (data.evaluation_splits or ()):
@@ -352,7 +355,10 @@ def read_extra_rows(path: str | None) -> dict[str, dict[str, float]]:
             if result["split"] != measure.split:
                 raise ValueError(f"{file} is the result of {result['split']}, not of {measure.split}.")
             group = measure.name.removeprefix("mean_iou/")
-            rows[title][key] = float(result["result"]["groups"][group]["mean_iou"])
+            mean_iou = result["result"]["groups"].get(group, {}).get("mean_iou")
+            if mean_iou is None:
+                raise ValueError(f"{file} has no mIoU of the group {group!r}; measure it with --class_groups.")
+            rows[title][key] = float(mean_iou)
     return rows
 
 
@@ -459,7 +465,7 @@ def write_report(
     rows = summarise(results)
     report = {
         **describe_run(command),
-        "arguments": dataclasses.asdict(arguments),
+        "arguments": dataclasses.asdict(arguments) | {"recipe": [Path(path).name for path in arguments.recipe]},
         "recipe": [yaml.safe_load(Path(path).read_text(encoding="utf-8")) for path in arguments.recipe],
         "measures": {key: dataclasses.asdict(measure) for key, measure in MEASURES.items()},
         "num_planned_runs": len(runs),

@@ -58,7 +58,8 @@ def augment(
         labels: integer array (H, W) of the picture's size.
         config: what may happen.
         generator: source of all randomness.
-        shown_class: a class of the label map that the crop must show, at any place; None leaves it to chance.
+        shown_class: a class of the label map; the crop lies such that it shows a pixel of it, at any place (where the
+            picture is made smaller, one or two pixels of a class may still vanish). None leaves it to chance.
 
     Returns:
         The picture as uint8 (crop height, crop width, 3) and the labels as int64 (crop height, crop width), where the

@@ -10,6 +10,8 @@ import numpy as np
 from augmentation import IGNORED_LABEL
 from segmentation_data import SegmentationSplit
 
+from fgaseg_hf.benchmarks import limit_short_side_of_labels
+
 
 class RareClassSampler:
     """Chooses for each training sample a class, and a picture that holds it.
@@ -35,7 +37,8 @@ class RareClassSampler:
         num_pixels = np.zeros(len(split.class_names), dtype=np.int64)
         holders: dict[int, list[int]] = {}
         for index in range(len(split)):
-            present, counts = np.unique(split.label_map(index), return_counts=True)
+            labels = limit_short_side_of_labels(split.label_map(index), split.max_short_side)
+            present, counts = np.unique(labels, return_counts=True)
             for class_id, count in zip(present.tolist(), counts.tolist(), strict=True):
                 if class_id != IGNORED_LABEL:
                     num_pixels[class_id] += count

@@ -32,6 +32,8 @@ from fgaseg_hf.image_processing_fgaseg import open_picture, picture_to_rgb
 
 # Where the names lie in a data set's folder if nothing else is said.
 CLASS_NAMES_FILE = "class_names.txt"
+# Into how many parts, to be shared among processes and workers, a folder of `save_to_disk` is cut when it is streamed.
+MAX_STREAM_PARTS = 64
 
 
 @dataclass
@@ -294,7 +296,7 @@ def load_split(
             if split not in loaded:
                 raise ValueError(f"The data set {path} has no split {split!r}, only {', '.join(loaded)}.")
             loaded = loaded[split]
-        return loaded.to_iterable_dataset() if streaming else loaded
+        return loaded.to_iterable_dataset(num_shards=min(len(loaded), MAX_STREAM_PARTS)) if streaming else loaded
     try:
         return datasets.load_dataset(path, subset, split=split, revision=revision, streaming=streaming)
     except (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
@@ -468,8 +470,12 @@ class VocabularySampler:
         ]
 
     def __call__(self, present: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Returns `num_sampled_classes` different class ids in random order, among them the `present` ones."""
-        chosen = generator.permutation(present)[: self.max_own_classes]
+        """Returns `num_sampled_classes` different class ids in random order, among them most of the `present` ones."""
+        present = np.setdiff1d(present, self.held_out)
+        own = generator.permutation(present)
+        # More of its own where there are too few others to fill up with.
+        num_others = self.num_classes - len(self.held_out) - len(present)
+        chosen = own[: max(self.max_own_classes, self.num_sampled_classes - num_others)]
         num_free = self.num_sampled_classes - len(chosen)
         if num_free:
             related = [self.related_classes[class_id] for class_id in present]

@@ -2,7 +2,7 @@
 """Training on a data set that is read while it is trained on, each process and worker its own share of it."""
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class StreamedSamples(IterableDataset):
         num_processes: how many there are.
 
     Raises:
-        ValueError: the buffer is empty; on reading, there are fewer rows than processes.
+        ValueError: the buffer is empty; on reading, there is no row for a process or worker.
     """
 
     def __init__(
@@ -45,13 +45,11 @@ class StreamedSamples(IterableDataset):
     ) -> None:
         if shuffle_buffer < 1:
             raise ValueError(f"--shuffle_buffer is {shuffle_buffer}, but must be at least 1.")
-        rows = samples.split.rows
-        if shuffle_buffer > 1:
-            rows = rows.shuffle(seed=samples.seed, buffer_size=shuffle_buffer)
-        self.rows = split_dataset_by_node(rows, rank=process_index, world_size=num_processes)
         self.samples = samples
+        self.shuffle_buffer = shuffle_buffer
         self.batch_size = batch_size
         self.process_index = process_index
+        self.num_processes = num_processes
         # Samples of each worker that were trained on before; see `batches`.
         self.num_used = 0
 
@@ -65,7 +63,7 @@ class StreamedSamples(IterableDataset):
             num_workers: processes that prepare pictures; at most one for each file of this process's share.
             **settings: of the `torch.utils.data.DataLoader`.
         """
-        num_workers = min(num_workers, self.rows.num_shards)
+        num_workers = min(num_workers, self._rows_of_epoch(0).num_shards)
         # Batches are taken from the workers in turn: it goes on with a whole round, of which some are left out.
         num_rounds, num_left_out = divmod(first_batch, max(num_workers, 1))
         self.num_used = num_rounds * self.batch_size
@@ -82,14 +80,20 @@ class StreamedSamples(IterableDataset):
 
     def _endless_rows(self) -> Iterator[dict[str, Any]]:
         # The data set itself gives each worker its own files.
-        epoch = 0
-        while True:
-            self.rows.set_epoch(epoch)
+        for epoch in count():
             row = None
-            for row in self.rows:
+            for row in self._rows_of_epoch(epoch):
                 yield row
             if row is None:
                 raise ValueError(
-                    "The training split has fewer rows than there are processes: start fewer, or leave out --streaming."
+                    "A process or worker has no row of the training split: start fewer processes, with "
+                    "--num_workers 0, or leave out --streaming."
                 )
-            epoch += 1
+
+    def _rows_of_epoch(self, epoch: int) -> Any:
+        rows = self.samples.split.rows
+        if self.shuffle_buffer > 1:
+            # A seed for each epoch, since workers would share the one number that `set_epoch` changes.
+            seed = int(np.random.SeedSequence([self.samples.seed, epoch]).generate_state(1)[0])
+            rows = rows.shuffle(seed=seed, buffer_size=self.shuffle_buffer)
+        return split_dataset_by_node(rows, rank=self.process_index, world_size=self.num_processes)

@@ -8,8 +8,9 @@ The second line starts two processes on CPUs too, which then talk by gloo; there
 launcher starts a single process and does not say so.
 
 A run is a function of its arguments: pictures, their order and their augmentation follow from `--seed` and the step,
-not from the number of processes or of restarts. `--batch_size` counts the pictures of an optimiser step over all
-processes and accumulation steps, so the same command trains the same model on one process or on eight.
+not from the number of processes or of restarts (but for `--streaming`, see streamed_samples.py). `--batch_size` counts
+the pictures of an optimiser step over all processes and accumulation steps and must be a multiple of their number, so
+the same command trains the same model on one process or on eight.
 """
 
 import dataclasses
@@ -73,12 +74,13 @@ HARMLESS_ARGUMENTS = {
     "max_minutes",
     "num_checked_label_maps",
     "num_logged_pictures",
-    "num_workers",
     "output_dir",
     "report_to",
     "resume",
     "stop_at_step",
 }
+# Those on which only the samples of a streamed data set depend.
+ARGUMENTS_OF_STREAMS = {"num_processes", "num_workers", "shuffle_buffer"}
 
 
 @dataclass
@@ -103,7 +105,7 @@ class ModelArguments:
     config_overrides: str | None = field(
         default=None, metadata={"help": "single fields on top, as in `p2tformer_num_layers=0,use_alignment_head=false`"}
     )
-    tokenizer: str | None = field(default=None, metadata={"help": "tokenizer, if it is not in the checkpoint's folder"})
+    tokenizer: str | None = field(default=None, metadata={"help": "tokenizer, if it is not in CLIP's folder"})
     trainable_clip: Literal["query_value", "all", "none"] | None = field(
         default=None, metadata={"help": "which of CLIP's weights train; as the model's config says if not given"}
     )
@@ -296,13 +298,14 @@ def build_model_and_processor(
         raise ValueError("--model and --clip are given, but the weights can only start from one of them.")
     if arguments.init and not arguments.model:
         raise ValueError(f"--init {arguments.init} needs --model, the CAT-Seg checkpoint to go on from.")
+    if arguments.tokenizer and arguments.model:
+        raise ValueError("--tokenizer is given, but --model brings the tokenizer of its text tower: leave it out.")
     processor = None
     if arguments.model:
         model = FGASegForSemanticSegmentation.from_pretrained(
             arguments.model, init=arguments.init, dtype=torch.float32, **fields
         )
         processor = AutoProcessor.from_pretrained(arguments.model)
-        tokenizer = processor.tokenizer
     elif arguments.clip:
         model = FGASegForSemanticSegmentation.from_clip(arguments.clip, **fields)
         tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer or arguments.clip)
@@ -314,12 +317,17 @@ def build_model_and_processor(
     else:
         raise ValueError("Nothing to train: pass --model, --clip, or --model_config with --tokenizer.")
 
-    if processor is None or image_size is not None or arguments.prompt_templates is not None:
-        height, width = image_size or (model.config.image_size,) * 2
+    if processor is None:
+        side = model.config.image_size
+        image_processor = FGASegImageProcessorPil(size={"height": side, "width": side})
+        processor = FGASegProcessor(image_processor=image_processor, tokenizer=tokenizer)
+    if image_size is not None:
+        processor.image_processor.size = {"height": image_size[0], "width": image_size[1]}
+    if arguments.prompt_templates is not None:
         processor = FGASegProcessor(
-            image_processor=FGASegImageProcessorPil(size={"height": height, "width": width}),
-            tokenizer=tokenizer,
-            prompt_templates=arguments.prompt_templates or (processor.prompt_templates if processor else None),
+            image_processor=processor.image_processor,
+            tokenizer=processor.tokenizer,
+            prompt_templates=arguments.prompt_templates,
         )
     return model, processor
 
@@ -489,10 +497,13 @@ class TrainingRun:
             return
         path = self.folder / ARGUMENTS_FILE
         arguments = {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
+        arguments["num_processes"] = self.accelerator.num_processes
         if path.is_file():
             before = json.loads(path.read_text(encoding="utf-8"))
-            changed = [name for name, value in arguments.items() if before.get(name) != value]
-            for name in sorted(set(changed) - HARMLESS_ARGUMENTS):
+            changed = {name for name, value in arguments.items() if before.get(name) != value}
+            if not arguments["streaming"]:
+                changed -= ARGUMENTS_OF_STREAMS
+            for name in sorted(changed - HARMLESS_ARGUMENTS):
                 self.say(f"warning: --{name} was {before.get(name)!r} before and is {arguments[name]!r} now.")
         path.write_text(json.dumps(arguments, indent=2) + "\n", encoding="utf-8")
 
@@ -791,6 +802,8 @@ class TrainingRun:
 
     def _load_checkpoint(self, path: Path) -> None:
         self.accelerator.load_state(str(path))
+        # Accelerate counts batches; with another number of accumulation steps, its count would start amid a step.
+        self.accelerator.step = 0
         self.state = LoopState(**json.loads((path / "loop_state.json").read_text(encoding="utf-8")))
         self.say(f"Resumed from {path} after step {self.state.step}.")
 

@@ -367,13 +367,21 @@ def limit_short_side(
     Returns:
         Both, of the same new size; the labels keep their type.
     """
-    shorter = min(picture.size)
-    if max_short_side is None or shorter <= max_short_side:
+    smaller = limit_short_side_of_labels(labels, max_short_side)
+    if smaller is labels:
         return picture, labels
+    return picture.resize(smaller.shape[::-1], Image.Resampling.BILINEAR), smaller
+
+
+def limit_short_side_of_labels(labels: np.ndarray, max_short_side: int | None) -> np.ndarray:
+    """Brings the shorter side of a large label map down as [`limit_short_side`] does; see there."""
+    shorter = min(labels.shape)
+    if max_short_side is None or shorter <= max_short_side:
+        return labels
     # In whole numbers, halves up, so that no rounding of a fraction decides on a row of pixels.
-    width, height = ((2 * side * max_short_side + shorter) // (2 * shorter) for side in picture.size)
+    height, width = ((2 * side * max_short_side + shorter) // (2 * shorter) for side in labels.shape)
     nearest = Image.fromarray(labels.astype(np.int32)).resize((width, height), Image.Resampling.NEAREST)
-    return picture.resize((width, height), Image.Resampling.BILINEAR), np.asarray(nearest).astype(labels.dtype)
+    return np.asarray(nearest).astype(labels.dtype)
 
 
 def encode_prompts(processor: Any, prompts: Sequence[str]) -> dict[str, Any]:
@@ -403,6 +411,7 @@ __all__ = [
     "find_benchmark",
     "first_synonyms",
     "limit_short_side",
+    "limit_short_side_of_labels",
     "prepared_benchmark_name",
     "split_synonyms",
 ]

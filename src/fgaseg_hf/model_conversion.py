@@ -191,7 +191,7 @@ def convert_checkpoint(
     """
     if dtype not in DTYPES:
         raise ValueError(f"There is no float type {dtype!r}: choose one of {', '.join(DTYPES)}.")
-    out = Path(out)
+    out = Path(out).absolute()
     _check_free(out)
     plan = plan_conversion(source, activation=activation, overrides=overrides)
     plan.check(ignore_unexpected)
@@ -211,14 +211,16 @@ def convert_checkpoint(
         unfinished.mkdir()
         model.save_pretrained(unfinished, max_shard_size=max_shard_size)
         processor.save_pretrained(unfinished)
-        card = make_model_card(inspect_checkpoint(unfinished), [], _describe_conversion(plan, out.absolute().name))
+        card = make_model_card(inspect_checkpoint(unfinished), [], _describe_conversion(plan, source, out.name))
         (unfinished / "README.md").write_text(str(card), encoding="utf-8")
     return plan
 
 
-def _describe_conversion(plan: ConversionPlan, name: str) -> CardDescription:
+def _describe_conversion(plan: ConversionPlan, source: str | Path, name: str) -> CardDescription:
     """What the card of a converted checkpoint says besides its settings; the licence is for its owner to name."""
-    summary = f"`{plan.source.name}` ({plan.kind}), converted by `fgaseg convert`."
+    # An id of the Hub as it was given; of a file or folder the name, without where it lies on this machine.
+    shown = plan.source.resolve().name if Path(source).exists() else str(source)
+    summary = f"`{shown}` ({plan.kind}), converted by `fgaseg convert`."
     training = "Its weights are those of the converted checkpoint, which does not tell how they were trained."
     limits = ["Its licence is that of the converted checkpoint: look there, and write it into this card's head."]
     if plan.new:

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 # Up to this many classes the whole matrix is kept (32 MiB); of more, hits and row and column sums are.
 LARGEST_KEPT_MATRIX = 2048
-# Labels farther apart than this, such as 0 and 2**31, are looked up one kind after the other.
-LARGEST_LABEL_RANGE = 2**17
+# Labels farther from 0 than this, such as 2**31, are looked up one kind after the other.
+LARGEST_LABEL_TABLE = 2**17
 PIXELS_AT_ONCE = 2**15
 
 
@@ -155,7 +155,6 @@ class SegmentationConfusionMatrix:
         self.keeps_matrix = keep_matrix
         # One row more than there is to count, for the pixels that are not annotated.
         self._cells = torch.zeros(((self.num_classes if keep_matrix else 3) + 1) * self.num_classes, dtype=torch.int64)
-        self._counts = self._cells.view(-1, self.num_classes)[:-1]
         self.boundary_totals = None if boundary_ratio is None else torch.zeros(3, self.num_classes, dtype=torch.int64)
         self.num_pictures = 0
 
@@ -163,6 +162,11 @@ class SegmentationConfusionMatrix:
     def num_classes(self) -> int:
         """Number of classes, the matrix's side."""
         return len(self.class_names)
+
+    @property
+    def _counts(self) -> torch.Tensor:
+        """The matrix (classes, classes) or the totals (3, classes), whichever is kept."""
+        return self._cells.view(-1, self.num_classes)[:-1]
 
     @property
     def matrix(self) -> torch.Tensor:
@@ -212,13 +216,13 @@ class SegmentationConfusionMatrix:
             return
         prediction, label, ignored = self._check_ids(prediction.long(), label.long())
         if not self.keeps_matrix:
-            self._counts += self._count_totals(prediction, label, ~ignored, ~ignored).to(self._counts.device)
+            self._counts.add_(self._count_totals(prediction, label, ~ignored, ~ignored).to(self._cells.device))
         else:
             cells = (label * self.num_classes).add_(prediction).reshape(-1)
             counts = torch.bincount(cells, minlength=self.num_classes**2)
             # Pixels that are not annotated have become hits of class 0.
             counts[0] -= torch.count_nonzero(ignored)
-            self._counts += counts.reshape(self._counts.shape).to(self._counts.device)
+            self._counts.add_(counts.reshape(self._counts.shape).to(self._cells.device))
         if self.boundary_totals is not None:
             self.boundary_totals += self._count_boundaries(prediction, label, ignored).to(self.boundary_totals.device)
         self.num_pictures += 1 if label.ndim <= 2 else len(label)
@@ -236,12 +240,13 @@ class SegmentationConfusionMatrix:
         if self.background_id is not None:
             columns = np.minimum(columns, self.background_id)
         lowest, highest = int(labels.min()), int(labels.max())
-        if columns.min() < 0 or columns.max() >= self.num_classes or highest - lowest > LARGEST_LABEL_RANGE:
+        num_from_0, num_below_0 = max(highest + 1, 0), max(-lowest, 0)
+        if columns.min() < 0 or columns.max() >= self.num_classes or num_from_0 + num_below_0 > LARGEST_LABEL_TABLE:
             return False
         # Where the row of each label begins; negative labels are found from the table's end, as Python counts. What is
         # ignored goes to a row behind the matrix, and a wrong label leads to a negative cell.
-        row_starts = np.full(max(highest + 1, 0) + max(-lowest, 0), -self.num_classes)
-        num_known = max(min(highest + 1, self.num_classes), 0)
+        row_starts = np.full(num_from_0 + num_below_0, -self.num_classes)
+        num_known = min(num_from_0, self.num_classes)
         row_starts[:num_known] = np.arange(num_known) * self.num_classes
         row_starts[[ignored for ignored in self.ignored_ids if lowest <= ignored <= highest]] = self.num_classes**2
         counts = self._cells.numpy()
@@ -274,7 +279,7 @@ class SegmentationConfusionMatrix:
             )
         if self.keeps_matrix:
             raise ValueError("Totals cannot fill a whole matrix; make the metric with `keep_matrix=False`.")
-        self._counts += totals.reshape(-1, 3, self.num_classes).sum(0).to(self._counts)
+        self._counts.add_(totals.reshape(-1, 3, self.num_classes).sum(0).to(self._cells))
         self.num_pictures += num_pictures
 
     def _check_ids(
