@@ -48,7 +48,7 @@ def test_published_variants(base: str, image_size: int, patch_size: int, fast: b
         and getattr(part, name)
         != (field.default if field.default is not dataclasses.MISSING else field.default_factory())
     }
-    assert changed == {"evaluation_splits", "mixed_precision", "num_workers"}
+    assert changed == {"benchmark", "evaluation_splits", "mixed_precision", "num_workers"}
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -175,7 +175,10 @@ class RecipeArguments:
     weight_decay: float = field(default=1e-4, metadata={"help": "AdamW's decay, for all but norms"})
     warmup_steps: int = field(default=0, metadata={"help": "steps over which the rate rises from 0"})
     max_grad_norm: float = field(default=0.01, metadata={"help": "the whole model's gradient norm is clipped at this"})
-    mixed_precision: Literal["no", "bf16", "fp16"] = field(default="no", metadata={"help": "precision of the model"})
+    mixed_precision: Literal["no", "bf16", "fp16"] | None = field(
+        default=None,
+        metadata={"help": "precision of the model; by default what Accelerate is configured to"},
+    )
     gradient_checkpointing: bool = field(default=False, metadata={"help": "save memory: compute activations twice"})
     find_unused_parameters: bool = field(default=False, metadata={"help": "allow parameters without gradient in DDP"})
     logging_steps: int = field(default=10, metadata={"help": "a line in the log every so many steps"})
@@ -448,10 +451,11 @@ class TrainingRun:
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=recipe.find_unused_parameters)],
         )
         if self.accelerator.distributed_type == DistributedType.FSDP and data_arguments.evaluation_splits:
-            raise ValueError(
-                "Under FSDP no process holds the whole model: leave out --evaluation_splits, and measure the saved "
-                "model with training/evaluate.py."
+            self.say(
+                "warning: under FSDP no process holds the whole model, so nothing is evaluated in training; measure "
+                "the saved model with training/evaluate.py."
             )
+            data_arguments = dataclasses.replace(data_arguments, evaluation_splits=None)
         checkpoints = checkpoints_in(self.folder)
         if (checkpoints or (self.folder / LOG_FILE).exists()) and not recipe.resume:
             raise ValueError(f"{self.folder} already holds a run; pass --resume to go on, or another --output_dir.")
@@ -701,7 +705,7 @@ class TrainingRun:
             if not math.isfinite(parts[name]):
                 raise TrainingDiverged(f"In step {step} {name} is {parts[name]}; the step was not taken.")
         # fp16 overflows now and then by design: the gradient scaler skips such a step
-        if not math.isfinite(gradient_norm) and self.recipe.mixed_precision != "fp16":
+        if not math.isfinite(gradient_norm) and self.accelerator.mixed_precision != "fp16":
             raise TrainingDiverged(f"In step {step} the gradient norm is {gradient_norm}; the step was not taken.")
 
     def _memory(self) -> dict[str, float]:
