@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -65,6 +66,44 @@ def class_ids(name: str, published: np.ndarray) -> np.ndarray:
     return result
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    tiny_model().save_pretrained(folder)
+    tiny_processor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluate() -> ModuleType:
+    """The script, loaded by its path: by its name Python would find the library `evaluate`."""
+    path = Path(__file__).parent.parent / "training" / "evaluate.py"
+    spec = spec_from_file_location("evaluate_script", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def measure(model: Path, evaluate: ModuleType, capsys: pytest.CaptureFixture[str]) -> Callable[[Path], None]:
+    """Evaluates a random model on a prepared folder, to a table, and compares what it counted with the label maps."""
+
+    def run(folder: Path) -> None:
+        report = evaluate.main(["--model", str(model), "--dataset", str(folder)])
+        assert "mean_iou" in capsys.readouterr().out
+        label_maps = [labels for _, labels in read(folder)]
+        assert report["result"]["num_pictures"] == len(label_maps) > 0
+        published = np.concatenate([labels.ravel() for labels in label_maps])
+        found = [row["num_true_pixels"] for row in report["result"]["classes"]]
+        assert found == [(published == class_id).sum() for class_id in range(len(found))] and sum(found) > 0
+        assert sum(row["num_predicted_pixels"] for row in report["result"]["classes"]) == sum(found)
+
+    return run
+
+
 @pytest.fixture
 def ade(tmp_path: Path) -> tuple[Path, list[np.ndarray]]:
     """Three pictures of the full ADE20K: classes above 255, ids that are no class, and one picture to shrink."""
@@ -110,7 +149,7 @@ def coco(tmp_path: Path) -> tuple[Path, np.ndarray]:
     return source, ids
 
 
-def test_coco_stuff(tmp_path: Path) -> None:
+def test_coco_stuff(tmp_path: Path, measure: Callable[[Path], None]) -> None:
     source, ids = coco(tmp_path)
     maps = source / "stuffthingmaps_trainval2017" / "train2017"
     save_ids(maps / "000000000030.png", ids)
@@ -140,9 +179,10 @@ def test_coco_stuff(tmp_path: Path) -> None:
     assert stored["bytes"] == (source / "train2017" / stored["path"]).read_bytes()
     assert (tmp_path / "out" / "class_names.txt").read_text().splitlines() == list(BENCHMARKS["coco-stuff"].class_names)
     assert "path: data/train-*" in (tmp_path / "out" / "README.md").read_text()
+    measure(tmp_path / "out")
 
 
-def test_pascal_context_59_paints_masks_in_order(tmp_path: Path) -> None:
+def test_pascal_context_59_paints_masks_in_order(tmp_path: Path, measure: Callable[[Path], None]) -> None:
     source = tmp_path / "VOC2010"
     first, second = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)
     first[:4], second[2:, :5] = 1, 1
@@ -186,9 +226,10 @@ def test_pascal_context_59_paints_masks_in_order(tmp_path: Path) -> None:
     painted[:, 0] = 3
     assert np.array_equal(rows[1][1], class_ids("pc-59", painted))
     assert set(np.unique(rows[1][1])) == {0, 58, 255}
+    measure(tmp_path / "out")
 
 
-def test_pascal_context_459_keeps_sixteen_bits(tmp_path: Path) -> None:
+def test_pascal_context_459_keeps_sixteen_bits(tmp_path: Path, measure: Callable[[Path], None]) -> None:
     source = tmp_path / "VOC2010"
     ids = generator().choice([0, 1, 259, 459, 460], SIZE).astype(np.uint16)
     for name in CONTEXT_PICTURES:
@@ -204,6 +245,7 @@ def test_pascal_context_459_keeps_sixteen_bits(tmp_path: Path) -> None:
     for _, labels in read(tmp_path / "out"):
         assert labels.dtype == np.uint16
         assert np.array_equal(labels, expected)
+    measure(tmp_path / "out")
 
 
 def voc(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
@@ -223,7 +265,7 @@ def voc(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
     return tmp_path, maps
 
 
-def test_pascal_voc_with_and_without_background(tmp_path: Path) -> None:
+def test_pascal_voc_with_and_without_background(tmp_path: Path, measure: Callable[[Path], None]) -> None:
     source, maps = voc(tmp_path)
     prepared = prepare_benchmark("pas-20", source, tmp_path / "without", show_progress=False)
     assert prepared["validation"].left_out == {"without an annotated pixel": 1}
@@ -236,9 +278,10 @@ def test_pascal_voc_with_and_without_background(tmp_path: Path) -> None:
     assert prepared["validation"].num_pictures == 3
     for (_, labels), ids in zip(read(tmp_path / "with"), maps.values(), strict=True):
         assert np.array_equal(labels, np.select([ids == 255, ids == 0], [255, 20], ids - 1))
+    measure(tmp_path / "without")
 
 
-def test_simple_layouts(tmp_path: Path) -> None:
+def test_simple_layouts(tmp_path: Path, measure: Callable[[Path], None]) -> None:
     save_picture(tmp_path / "ade" / "images" / "validation" / "ADE_val_00000001.jpg")
     ids = generator().integers(0, 151, SIZE)
     save_ids(tmp_path / "ade" / "annotations" / "validation" / "ADE_val_00000001.png", ids)
@@ -257,6 +300,8 @@ def test_simple_layouts(tmp_path: Path) -> None:
     (tmp_path / "own" / "class_names.txt").write_text("sky\nred car\n")
     prepare_benchmark("folder", tmp_path / "own", tmp_path / "folder", show_progress=False)
     assert np.array_equal(read(tmp_path / "folder", "train")[0][1], ids % 2 * 255)
+    for name in ("a150", "cityscapes", "folder"):
+        measure(tmp_path / name)
 
 
 def test_a_stopped_run_goes_on_and_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,27 +368,6 @@ def test_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ValueError, match=r"pip install 'fgaseg_hf\[eval\]'"):
         prepare_benchmark("pas-20", source, tmp_path / "another")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    tiny_model().save_pretrained(folder)
-    tiny_processor().save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def evaluate() -> ModuleType:
-    """The script, loaded by its path: by its name Python would find the library `evaluate`."""
-    path = Path(__file__).parent.parent / "training" / "evaluate.py"
-    spec = spec_from_file_location("evaluate_script", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def prepare_by_command(name: str, source: Path, out: Path) -> str:
