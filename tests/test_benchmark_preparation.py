@@ -4,7 +4,6 @@ import io
 import json
 import sys
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +14,7 @@ from datasets import load_dataset
 from PIL import Image
 from pycocotools import mask as mask_api
 from scipy.io import savemat
+from script_loading import load_evaluate
 from tiny_models import tiny_model, tiny_processor
 from typer.testing import CliRunner
 
@@ -76,15 +76,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluate() -> ModuleType:
-    """The script, loaded by its path: by its name Python would find the library `evaluate`."""
-    path = Path(__file__).parent.parent / "training" / "evaluate.py"
-    spec = spec_from_file_location("evaluate_script", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_evaluate()
 
 
 @pytest.fixture

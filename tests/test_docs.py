@@ -4,17 +4,16 @@ import os
 import re
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from script_loading import REPOSITORY, load_script
 from test_readme import NOT_RUN, Block, commands_of, find_blocks, line_of, parse_command
 
 import fgaseg_hf
 
-REPOSITORY = Path(__file__).parent.parent
 PAGES = [REPOSITORY / "docs" / "fgaseg.md", REPOSITORY / "docs" / "common_tests.md"]
 PAGES += [REPOSITORY / "model_cards" / "README.md"]
 BLOCKS = {path.name: find_blocks(path.read_text(encoding="utf-8")) for path in PAGES}
@@ -24,13 +23,7 @@ PARSED_BLOCKS = [block for blocks in BLOCKS.values() for block in blocks if bloc
 
 @pytest.fixture(scope="module")
 def build_api() -> ModuleType:
-    spec = spec_from_file_location("build_api", REPOSITORY / "docs" / "build_api.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(REPOSITORY / "docs" / "build_api.py", "build_api")
 
 
 def test_every_block_is_of_a_kind_that_is_tested() -> None:

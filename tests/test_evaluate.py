@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,23 +14,15 @@ import pytest
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
 from PIL import Image
+from script_loading import EVALUATE, REPOSITORY, load_evaluate
 from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
 
 from fgaseg_hf.checkpoint_inspection import hash_checkpoint
 
-SCRIPT = Path(__file__).parent.parent / "training" / "evaluate.py"
-
 
 @pytest.fixture(scope="module")
 def evaluate() -> ModuleType:
-    """The script, loaded by its path: by its name Python would find the library `evaluate`."""
-    spec = spec_from_file_location("evaluate_script", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_evaluate()
 
 
 @pytest.fixture(scope="module")
@@ -229,8 +220,8 @@ def test_several_processes_count_identically(evaluate: ModuleType, inputs: Path,
         command += ["--dynamo_backend", "no", "--main_process_port", port]
         output = tmp_path / f"{num_processes}.json"
         finished = subprocess.run(
-            [*command, str(SCRIPT), *words, "--output", str(output)],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parent.parent / "src")},
+            [*command, str(EVALUATE), *words, "--output", str(output)],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY / "src")},
             capture_output=True,
             text=True,
             timeout=300,

@@ -9,7 +9,16 @@ import pytest
 import torch
 from large_checkpoints import write_released_catseg, write_tokenizer
 from safetensors.torch import load_file, save_file
-from test_parity import MAP_TOLERANCE, VARIANTS, assert_close, figures, pictures, released_output, released_weights
+from test_parity import (
+    MAP_TOLERANCE,
+    VARIANTS,
+    assert_close,
+    figures,
+    parity_settings,
+    pictures,
+    released_output,
+    released_weights,
+)
 from tiny_models import CLASS_NAMES, tiny_model
 from tiny_original_clips import SMALL_HEAD, prompts, save_torchscript, tiny_hub_clip, tiny_openai_clip
 from tiny_tokenizer import tiny_tokenizer
@@ -19,20 +28,6 @@ from transformers import CLIPTokenizer
 from fgaseg_hf import FGASegForSemanticSegmentation, FGASegProcessor
 from fgaseg_hf.model_card import check_model_card
 from fgaseg_hf.model_conversion import convert_checkpoint, export_released_checkpoint, plan_conversion
-
-
-def parity_settings(variant: str) -> dict:
-    """What the shapes of a parity file do not tell."""
-    config = released_weights(variant)[1]
-    return {
-        "text_config": {"num_attention_heads": config["theads"], "pad_token_id": 0},
-        "vision_config": {"num_attention_heads": config["heads"]},
-        "guidance_layers": [block + 1 for block in config["hook"]],
-        "num_aggregation_heads": config["nheads"],
-        "window_size": config["window"],
-        "class_limit": config["pad_len"],
-        "class_padding": config["pad_len"],
-    }
 
 
 @pytest.fixture(scope="module")

@@ -33,21 +33,22 @@ def released_weights(variant: str) -> tuple[dict[str, torch.Tensor], dict]:
         return load_file(path), json.loads(file.metadata()["config"])
 
 
+def parity_settings(variant: str) -> dict:
+    """What the shapes of a parity file do not tell."""
+    config = released_weights(variant)[1]
+    return {
+        "text_config": {"num_attention_heads": config["theads"], "pad_token_id": 0},
+        "vision_config": {"num_attention_heads": config["heads"]},
+        "guidance_layers": [block + 1 for block in config["hook"]],
+        "num_aggregation_heads": config["nheads"],
+        "window_size": config["window"],
+        "class_limit": config["pad_len"],
+        "class_padding": config["pad_len"],
+    }
+
+
 def load_variant(variant: str, **fields) -> FGASegForSemanticSegmentation:
-    weights, config = released_weights(variant)
-    return load_released_model(
-        weights,
-        **{
-            "text_config": {"num_attention_heads": config["theads"], "pad_token_id": 0},
-            "vision_config": {"num_attention_heads": config["heads"]},
-            "guidance_layers": [block + 1 for block in config["hook"]],
-            "num_aggregation_heads": config["nheads"],
-            "window_size": config["window"],
-            "class_limit": config["pad_len"],
-            "class_padding": config["pad_len"],
-            **fields,
-        },
-    )
+    return load_released_model(released_weights(variant)[0], **{**parity_settings(variant), **fields})
 
 
 def figures(variant: str) -> dict[str, torch.Tensor]:

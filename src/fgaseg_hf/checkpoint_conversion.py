@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .clip_conversion import num_attention_heads
+from .clip_conversion import RENAMED_BLOCK_PARTS, num_attention_heads
 from .configuration_fgaseg import FGASegConfig
 from .modeling_fgaseg import FGASegForSemanticSegmentation
 
@@ -85,11 +85,7 @@ _RENAMED = [
 
 # What follows one of the prefixes above that end in a dot.
 _RENAMED_PARTS = {
-    "ln_1": "layer_norm1",
-    "ln_2": "layer_norm2",
-    "mlp.c_fc": "mlp.fc1",
-    "mlp.c_proj": "mlp.fc2",
-    "attn.out_proj": "self_attn.out_proj",
+    **RENAMED_BLOCK_PARTS,
     "double_conv.0": "convolution_1",
     "double_conv.1": "norm_1",
     "double_conv.3": "convolution_2",

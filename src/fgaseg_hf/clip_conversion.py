@@ -20,7 +20,8 @@ _RENAMED = [
     (r"logit_scale", "logit_scale"),
 ]
 _BLOCK = re.compile(rf"(visual\.|{_TEXT_TOWER})transformer\.resblocks\.(\d+)\.(.+)")
-_RENAMED_PARTS = {
+# Parts of a transformer block, as OpenAI and all who follow it name them.
+RENAMED_BLOCK_PARTS = {
     "ln_1": "layer_norm1",
     "ln_2": "layer_norm2",
     "mlp.c_fc": "mlp.fc1",
@@ -178,9 +179,9 @@ def _convert_tensor(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
             for letter, part in zip("qkv", tensor.chunk(3), strict=True)
         }
     part, _, kind = rest.rpartition(".")
-    if part not in _RENAMED_PARTS or kind not in ("weight", "bias"):
+    if part not in RENAMED_BLOCK_PARTS or kind not in ("weight", "bias"):
         return {}
-    return {f"{prefix}.{_RENAMED_PARTS[part]}.{kind}": tensor}
+    return {f"{prefix}.{RENAMED_BLOCK_PARTS[part]}.{kind}": tensor}
 
 
 def _plain(pattern: str) -> str:
