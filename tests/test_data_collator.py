@@ -33,6 +33,17 @@ def test_collator_brings_the_prompts_that_the_batch_needs(templates: list[str] |
     assert batch["class_indices"].tolist() == [[2, 0], [0, 1]]
 
 
+def test_weights_follow_the_classes_of_each_picture() -> None:
+    weights = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    collate = FGASegDataCollator(tiny_processor(), NAMES, class_weights=weights)
+    sample = {"pixel_values": torch.zeros(3, 4, 4), "labels": torch.zeros(4, 4, dtype=torch.long)}
+    assert collate([sample, sample])["class_weights"].tolist() == weights
+    own = [sample | {"class_indices": torch.tensor(ids)} for ids in ([4, 0], [0, 1])]
+    assert collate(own)["class_weights"].tolist() == [[5.0, 1.0], [1.0, 2.0]]
+    with pytest.raises(ValueError, match="There are 2 class weights for 6 class names"):
+        FGASegDataCollator(tiny_processor(), NAMES, class_weights=[1.0, 2.0])
+
+
 def row(size: tuple[int, int], ids: np.ndarray | None = None) -> dict[str, object]:
     if ids is None:
         ids = np.random.default_rng(0).integers(0, len(NAMES), size[::-1])

@@ -44,6 +44,36 @@ def test_equals_the_one_hot_form(seed, num_classes, ignored_share, ignored_as_ne
     torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-5)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    num_classes=st.integers(1, 9),
+    ignored_share=st.sampled_from([0.0, 0.3, 1.0]),
+    ignored_as_negatives=st.booleans(),
+    of_each_picture=st.booleans(),
+)
+def test_class_weights_weigh_the_pixels_of_the_one_hot_form(
+    seed, num_classes, ignored_share, ignored_as_negatives, of_each_picture
+):
+    generator = torch.Generator().manual_seed(seed)
+    logits = 8 * torch.randn(2, num_classes, 5, 6, generator=generator)
+    labels = torch.randint(0, num_classes, (2, 5, 6), generator=generator)
+    labels[torch.rand(2, 5, 6, generator=generator) < ignored_share] = 255
+    weights = torch.rand(*([2] if of_each_picture else []), num_classes, generator=generator) + 0.1
+    losses = binary_cross_entropy_with_logits(logits, one_hot_targets(labels, num_classes, 255), reduction="none")
+    pixel_weights = torch.empty(2, 5, 6)
+    for picture, row, column in torch.cartesian_prod(torch.arange(2), torch.arange(5), torch.arange(6)).tolist():
+        label = int(labels[picture, row, column])
+        if label == 255:
+            weight = float(ignored_as_negatives)
+        else:
+            weight = float(weights[picture, label] if of_each_picture else weights[label])
+        pixel_weights[picture, row, column] = weight
+    expected = (losses.mean(dim=1) * pixel_weights).sum() / pixel_weights.sum().clamp(min=1e-6)
+    ours = binary_cross_entropy_of_labels(logits, labels, 255, ignored_as_negatives, weights)
+    torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-5)
+
+
 def test_gradients_equal_those_of_the_one_hot_form():
     logits = torch.randn(2, 4, 6, 6, requires_grad=True)
     labels = torch.randint(0, 4, (2, 6, 6))
@@ -82,6 +112,13 @@ def test_cross_entropy_of_log_odds_is_that_of_the_scores():
     expected = cross_entropy(scores, labels, ignore_index=255)
     torch.testing.assert_close(cross_entropy_of_labels(softmax_log_odds(scores), labels, 255), expected)
     assert cross_entropy_of_labels(scores, torch.full_like(labels, 255), 255) == 0
+
+
+def test_weighted_cross_entropy_is_that_of_torch():
+    scores, labels, weights = 5 * torch.randn(2, 4, 3, 3), torch.randint(0, 4, (2, 3, 3)), torch.tensor([1, 0.5, 2, 9])
+    labels[0, 1] = 255
+    expected = cross_entropy(scores, labels, weights, ignore_index=255)
+    torch.testing.assert_close(cross_entropy_of_labels(softmax_log_odds(scores), labels, 255, weights), expected)
 
 
 def test_a_model_without_a_decoder_takes_the_cross_entropy_and_leaves_ignored_pixels_out():

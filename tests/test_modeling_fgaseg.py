@@ -434,7 +434,23 @@ def test_base_model_is_all_but_the_decoder(tmp_path):
         assert torch.equal(base(**inputs).local_pseudo_masks, model(**inputs).local_pseudo_masks)
 
 
+def test_class_weights_reach_every_loss():
+    model, inputs = tiny_model().train(), tiny_inputs()
+    labels = torch.zeros(2, 8, 8, dtype=torch.long)
+    labels[:, :, 4:] = 1
+    one_class = inputs | {"labels": torch.where(labels == 1, model.config.semantic_loss_ignore_index, labels)}
+    model.config.ignored_pixels_as_negatives = False
+    # all that is labelled 1 counts nothing, as if it were not annotated
+    weighted = model(**inputs, labels=labels, class_weights=torch.tensor([2.0, 0.0, 1.0, 1.0, 1.0]))
+    left_out = model(**one_class)
+    for name in ("loss", "segmentation_loss", "alignment_loss", "auxiliary_losses"):
+        torch.testing.assert_close(weighted[name], left_out[name])
+        assert weighted[name] != model(**inputs, labels=labels)[name]
+
+
 # bad input
+
+LABELS = {"labels": torch.zeros(2, 8, 8, dtype=torch.long)}
 
 
 @pytest.mark.parametrize(
@@ -452,6 +468,9 @@ def test_base_model_is_all_but_the_decoder(tmp_path):
         ({"labels": torch.full((2, 8, 8), -1)}, "`labels` holds -1"),
         ({"labels": torch.zeros(1, 8, 8, dtype=torch.long)}, "`labels` has shape"),
         ({"labels": torch.zeros(2, 8, 8)}, "integer class indices"),
+        (LABELS | {"class_weights": torch.ones(4)}, r"`class_weights` has shape \(4,\); give \(5,\)"),
+        (LABELS | {"class_weights": torch.full((2, 5), -1.0)}, "at least 0"),
+        (LABELS | {"class_weights": torch.full((5,), torch.nan)}, "finite"),
     ],
 )
 def test_bad_input_is_named(change, message):

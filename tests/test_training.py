@@ -131,7 +131,11 @@ def test_a_run_learns_and_writes_what_it_says(inputs: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "data",
-    [(), ("--streaming", "--shuffle_buffer", "5"), ("--rare_class_temperature", "0.5")],
+    [
+        (),
+        ("--streaming", "--shuffle_buffer", "5"),
+        ("--rare_class_temperature", "0.5", "--class_balancing", "0.5"),
+    ],
     ids=["plain", "streamed", "rare classes"],
 )
 def test_a_resumed_run_has_the_losses_that_it_would_have_had(
@@ -373,6 +377,8 @@ def test_the_model_is_asked_with_the_prompts_of_the_data_set(inputs: Path, tmp_p
         (["--picture_size", "0"], "--picture_size is [0]"),
         (["--rare_class_temperature", "0"], "--rare_class_temperature is 0.0"),
         (["--streaming", "--rare_class_temperature", "0.1"], "leave out --streaming"),
+        (["--class_balancing", "2"], "--class_balancing is 2.0"),
+        (["--streaming", "--class_balancing", "0.5"], "--class_balancing needs all label maps"),
         (["--streaming", "--evaluation_splits", "train"], "cannot be evaluated on"),
         (["--streaming", "--shuffle_buffer", "0"], "--shuffle_buffer is 0"),
     ],

@@ -7,20 +7,16 @@ it, then a crop that shows it.
 """
 
 import numpy as np
-from augmentation import IGNORED_LABEL
-from segmentation_data import SegmentationSplit
-
-from fgaseg_hf.benchmarks import limit_short_side_of_labels
 
 
 class RareClassSampler:
     """Chooses for each training sample a class, and a picture that holds it.
 
     A class with the share `f` of all annotated pixels is chosen with a probability in proportion to
-    `exp((1 - f) / temperature)`: the lower the temperature, the more often the rarest. All label maps are read once.
+    `exp((1 - f) / temperature)`: the lower the temperature, the more often the rarest.
 
     Args:
-        split: the training split.
+        num_pixels: (pictures, classes), annotated pixels of the training split; see `class_frequencies.count_pixels`.
         temperature: above 0; the paper takes 0.01 for the 19 classes of Cityscapes.
 
     Attributes:
@@ -28,26 +24,16 @@ class RareClassSampler:
         probabilities: how often each of them is chosen.
 
     Raises:
-        ValueError: the temperature is not above 0, or no pixel of the split is annotated.
+        ValueError: the temperature is not above 0.
     """
 
-    def __init__(self, split: SegmentationSplit, temperature: float) -> None:
+    def __init__(self, num_pixels: np.ndarray, temperature: float) -> None:
         if not temperature > 0:
             raise ValueError(f"--rare_class_temperature is {temperature}, but must be above 0.")
-        num_pixels = np.zeros(len(split.class_names), dtype=np.int64)
-        holders: dict[int, list[int]] = {}
-        for index in range(len(split)):
-            labels = limit_short_side_of_labels(split.label_map(index), split.max_short_side)
-            present, counts = np.unique(labels, return_counts=True)
-            for class_id, count in zip(present.tolist(), counts.tolist(), strict=True):
-                if class_id != IGNORED_LABEL:
-                    num_pixels[class_id] += count
-                    holders.setdefault(class_id, []).append(index)
-        if not holders:
-            raise ValueError("No pixel of the training split is annotated, so there is no class to show.")
-        self.class_ids = np.array(sorted(holders), dtype=np.int64)
-        self._pictures = [np.array(holders[class_id], dtype=np.int64) for class_id in self.class_ids.tolist()]
-        shares = num_pixels[self.class_ids] / num_pixels.sum()
+        totals = num_pixels.sum(axis=0)
+        self.class_ids = np.flatnonzero(totals)
+        self._pictures = [np.flatnonzero(num_pixels[:, class_id]) for class_id in self.class_ids]
+        shares = totals[self.class_ids] / totals.sum()
         # the greatest exponent is 0: a low temperature must not overflow
         weights = np.exp((shares.min() - shares) / temperature)
         self.probabilities = weights / weights.sum()

@@ -36,6 +36,7 @@ from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, send_to_device, set_seed
 from augmentation import AugmentationConfig
+from class_frequencies import balanced_weights, count_pixels
 from command_line_arguments import parse_arguments, run_script
 from PIL import Image
 from prediction_pictures import side_by_side
@@ -133,6 +134,13 @@ class TrainingDataArguments(DatasetArguments):
         default=None,
         metadata={
             "help": "draw each crop for a class, rare ones more often the lower this is: see rare_class_sampling.py"
+        },
+    )
+    class_balancing: float | None = field(
+        default=None,
+        metadata={
+            "help": "weigh pixels of rare classes more in the losses: 0 not at all, 1 so that all classes count alike; "
+            "see class_frequencies.py"
         },
     )
     label_stride: int = field(default=1, metadata={"help": "train on every so-many-th label pixel along both axes"})
@@ -537,12 +545,23 @@ class TrainingRun:
             raise ValueError("--held_out_groups needs --num_sampled_classes: else every picture trains on all names.")
 
         self.evaluation_splits = {name: splits[name] for name in arguments.evaluation_splits or ()}
-        if arguments.streaming and arguments.rare_class_temperature is not None:
-            raise ValueError("--rare_class_temperature needs all label maps at the start: leave out --streaming.")
+        needs_frequencies = {
+            "--rare_class_temperature": arguments.rare_class_temperature is not None,
+            "--class_balancing": arguments.class_balancing is not None,
+        }
+        if arguments.streaming and any(needs_frequencies.values()):
+            name = next(name for name, is_given in needs_frequencies.items() if is_given)
+            raise ValueError(f"{name} needs all label maps at the start: leave out --streaming.")
         if arguments.streaming and arguments.train_split in self.evaluation_splits:
             raise ValueError("A split that is streamed cannot be evaluated on: leave out --streaming.")
         image_processor = self.processor.image_processor
         train_split = splits[arguments.train_split]
+        num_pixels = count_pixels(train_split) if any(needs_frequencies.values()) else None
+        choose_picture = class_weights = None
+        if num_pixels is not None and arguments.rare_class_temperature is not None:
+            choose_picture = RareClassSampler(num_pixels, arguments.rare_class_temperature)
+        if num_pixels is not None and arguments.class_balancing is not None:
+            class_weights = balanced_weights(num_pixels, arguments.class_balancing)
         self.samples = TrainingSamples(
             train_split,
             AugmentationConfig(
@@ -555,15 +574,13 @@ class TrainingRun:
             image_mean=image_processor.image_mean,
             image_std=image_processor.image_std,
             vocabulary=vocabulary,
-            choose_picture=(
-                RareClassSampler(train_split, arguments.rare_class_temperature)
-                if arguments.rare_class_temperature is not None
-                else None
-            ),
+            choose_picture=choose_picture,
             label_stride=arguments.label_stride,
             ignore_index=config.semantic_loss_ignore_index,
         )
-        self.collate = FGASegDataCollator(self.processor, class_names, prompts=train_split.training_prompts)
+        self.collate = FGASegDataCollator(
+            self.processor, class_names, prompts=train_split.training_prompts, class_weights=class_weights
+        )
         self.num_workers = arguments.num_workers
         self.shuffle_buffer = arguments.shuffle_buffer if arguments.streaming else None
 

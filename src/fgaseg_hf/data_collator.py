@@ -21,7 +21,8 @@ class FGASegDataCollator:
 
     A call returns `pixel_values` (B, 3, H, W) first, as `Trainer` reads the batch's size from the first entry; then
     `labels` (B, H, W), `input_ids` and `attention_mask` of the names in use, cut to the longest of them, and, for
-    samples with classes of their own, `class_indices` (B, T), which are rows of these `input_ids`.
+    samples with classes of their own, `class_indices` (B, T), which are rows of these `input_ids`. With weights of the
+    classes there are `class_weights`, (N,) or (B, T).
 
     Args:
         processor: an `FGASegProcessor`; encodes the class names once.
@@ -33,9 +34,10 @@ class FGASegDataCollator:
         annotation_column: entry of a row that holds the label map.
         keep_label_maps: whether a batch of rows also has `label_maps`, a list of int64 (H_i, W_i) tensors at the
             pictures' own sizes, to measure predictions by.
+        class_weights: what a pixel of each class counts in the losses, one number a class name; 1 if None.
 
     Raises:
-        ValueError: the class names are empty, blank or repeated; or there is not one prompt for each.
+        ValueError: the class names are empty, blank or repeated; or there is not one prompt, or weight, for each.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class FGASegDataCollator:
         image_column: str = "image",
         annotation_column: str = "annotation",
         keep_label_maps: bool = False,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         self.processor = processor
         self.class_names = list(class_names)
@@ -57,6 +60,11 @@ class FGASegDataCollator:
         self.image_column = image_column
         self.annotation_column = annotation_column
         self.keep_label_maps = keep_label_maps
+        if class_weights is not None and len(class_weights) != len(self.class_names):
+            raise ValueError(
+                f"There are {len(class_weights)} class weights for {len(self.class_names)} class names; give each one."
+            )
+        self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         if prompts is None or list(prompts) == self.class_names:
             encoded = processor(text=self.class_names, return_tensors="pt")
         elif len(prompts) == len(self.class_names):
@@ -82,15 +90,21 @@ class FGASegDataCollator:
                 a class nor ignored, or `ignore_index` is the index of a class.
         """
         if "pixel_values" not in samples[0]:
-            return self._prepare_rows(samples) | {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+            return self._prepare_rows(samples) | self._all_classes()
         batch = {name: torch.stack([sample[name] for sample in samples]) for name in ("pixel_values", "labels")}
         if "class_indices" not in samples[0]:
-            return batch | {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
-        rows, class_indices = torch.unique(
-            torch.stack([sample["class_indices"] for sample in samples]), return_inverse=True
-        )
+            return batch | self._all_classes()
+        class_ids = torch.stack([sample["class_indices"] for sample in samples])
+        rows, class_indices = torch.unique(class_ids, return_inverse=True)
         batch |= prompts_of_classes(self.input_ids, self.attention_mask, rows)
+        if self.class_weights is not None:
+            batch["class_weights"] = self.class_weights[class_ids]
         return batch | {"class_indices": class_indices}
+
+    def _all_classes(self) -> dict[str, torch.Tensor]:
+        """Returns what the model is told of the classes where every picture has all of them."""
+        classes = {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+        return classes if self.class_weights is None else classes | {"class_weights": self.class_weights}
 
     def _prepare_rows(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if 0 <= self.ignore_index < len(self.class_names):

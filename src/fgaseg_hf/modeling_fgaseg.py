@@ -27,7 +27,7 @@ from .clip_dense_features import (
 from .configuration_fgaseg import FGASegConfig, read_clip_config
 from .cosine_decoder import decode_cosines
 from .cost_aggregation import FGASegClassAggregation
-from .losses import alignment_loss, check_labels, segmentation_loss
+from .losses import alignment_loss, check_class_weights, check_labels, segmentation_loss
 from .model_outputs import FGASegModelOutput, FGASegOutput
 from .patch_affinity import patch_affinity, smooth_by_affinity
 from .pixel_text_alignment import FGASegAlignmentHead, FGASegP2Tformer
@@ -457,6 +457,7 @@ class FGASegForSemanticSegmentation(FGASegVocabularyMixin, FGASegPreTrainedModel
         text_embeddings: torch.Tensor | None = None,
         class_indices: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
+        class_weights: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> FGASegOutput:
         r"""
@@ -470,6 +471,8 @@ class FGASegForSemanticSegmentation(FGASegVocabularyMixin, FGASegPreTrainedModel
             class_indices: (batch, classes): which of the names are each picture's classes; all of them, if not given.
             labels: (batch, any height, any width), integer places among the picture's classes;
                 `config.semantic_loss_ignore_index` where no class is known. With labels, the losses are computed.
+            class_weights: (classes,) or (batch, classes): what a pixel labelled with each class counts in the losses,
+                for classes of very different size; 1 each, if not given.
             **kwargs: `output_hidden_states` and `output_attentions`, of the image tower.
 
         Raises:
@@ -485,6 +488,8 @@ class FGASegForSemanticSegmentation(FGASegVocabularyMixin, FGASegPreTrainedModel
         if labels is not None:
             batch_size, num_classes = features.global_pseudo_masks.shape[:2]
             check_labels(labels, batch_size, num_classes, self.config.semantic_loss_ignore_index)
+            if class_weights is not None:
+                check_class_weights(class_weights, batch_size, num_classes)
 
         # step 5: decode
         if self.decoder is None:
@@ -507,20 +512,22 @@ class FGASegForSemanticSegmentation(FGASegVocabularyMixin, FGASegPreTrainedModel
 
         # step 6: losses
         if labels is not None:
-            self._add_losses(output, decoded.logits, labels)
+            self._add_losses(output, decoded.logits, labels, class_weights)
         return output
 
-    def _add_losses(self, output: FGASegOutput, logits: torch.Tensor, labels: torch.Tensor) -> None:
+    def _add_losses(
+        self, output: FGASegOutput, logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor | None
+    ) -> None:
         config = self.config
-        output.segmentation_loss = segmentation_loss(logits, labels, config)
+        output.segmentation_loss = segmentation_loss(logits, labels, config, class_weights)
         output.loss = config.segmentation_loss_weight * output.segmentation_loss
         if self.alignment_head is not None:
             output.alignment_logits = self.alignment_head(output.aligned_text_embeddings, output.patch_features)
-            output.alignment_loss = alignment_loss(output.alignment_logits, labels, config)
+            output.alignment_loss = alignment_loss(output.alignment_logits, labels, config, class_weights)
             output.loss = output.loss + config.alignment_loss_weight * output.alignment_loss
         if output.auxiliary_logits is not None:
             output.auxiliary_losses = tuple(
-                segmentation_loss(logits, labels, config) for logits in output.auxiliary_logits
+                segmentation_loss(logits, labels, config, class_weights) for logits in output.auxiliary_logits
             )
             for weight, loss in zip(config.auxiliary_loss_weights, output.auxiliary_losses, strict=True):
                 output.loss = output.loss + weight * loss
