@@ -102,7 +102,9 @@ def test_first_scores_need_no_embeddings(fields, grid):
     local = torch.randn(2, 3, *grid) if decoder.config.use_local_pseudo_masks else None
     with torch.no_grad():
         scores = decoder._first_scores(masks, local)
-        expected = decoder.auxiliary_heads[0](decoder._embed(masks, local))
+        embedded = decoder._embed_then_fuse(masks, local)
+        expected = decoder.auxiliary_heads[0](embedded)
+    torch.testing.assert_close(decoder._embed(masks, local), embedded, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -112,8 +114,15 @@ def test_hooks_and_adapters_are_heard():
     decoder = FGASegCategoryDecoder(tiny_config()).eval()
     inputs = (torch.randn(1, 4, 3, 3), torch.randn(1, 4, 3, 3), torch.randn(1, 4, 16), torch.randn(1, 16, 3, 3))
     guidance = (torch.randn(1, 12, 6, 6), torch.randn(1, 8, 12, 12))
+    spatial, classes = (
+        decoder.aggregation_layers[0].spatial_aggregation,
+        decoder.aggregation_layers[0].class_aggregation,
+    )
     modules = [
+        decoder.global_embedding.convolution,
         decoder.fusions[0].linear,
+        spatial.blocks[0].attention.key,
+        classes.attention.value,
         decoder.auxiliary_heads[0].convolution,
         decoder.upsampling_1.upsampling,
         decoder.upsampling_2.convolutions.convolution_1,

@@ -10,6 +10,7 @@ from torch import nn
 from .class_selection import ClassSelection, gather_classes, highest_peaks, select_classes
 from .configuration_fgaseg import FGASegConfig
 from .cost_aggregation import FGASegAggregationLayer, costs_to_maps, maps_to_costs
+from .linear_composition import is_plain
 from .partwise_computation import apply_in_parts
 
 
@@ -266,7 +267,7 @@ class FGASegCategoryDecoder(nn.Module):
         )
 
         # step 4: embed, fuse, and aggregate over space and classes
-        costs = self._by_class(self._embed, (global_pseudo_masks, local_pseudo_masks), (), dim)
+        costs = self._embed(global_pseudo_masks, local_pseudo_masks)
         for layer in self.aggregation_layers:
             costs = layer(costs, appearance_guidance, text_guidance, selection.is_kept)
 
@@ -308,8 +309,42 @@ class FGASegCategoryDecoder(nn.Module):
 
     def _embed(self, global_pseudo_masks: torch.Tensor, local_pseudo_masks: torch.Tensor | None) -> torch.Tensor:
         """Embeds both pseudo-masks and fuses them for the first time."""
+        masks, dim = (global_pseudo_masks, local_pseudo_masks), self.config.decoder_hidden_dim
+        convolution = self._embedding_and_fusion(local_pseudo_masks is not None)
+        if convolution is None:
+            return self._by_class(self._embed_then_fuse, masks, (), dim)
+        return self._by_class(_convolve_masks_to_costs, masks, convolution, dim)
+
+    def _embed_then_fuse(
+        self, global_pseudo_masks: torch.Tensor, local_pseudo_masks: torch.Tensor | None
+    ) -> torch.Tensor:
         costs = self.global_embedding(global_pseudo_masks)
         return costs if local_pseudo_masks is None else self.fusions[0](costs, self.local_embedding(local_pseudo_masks))
+
+    def _embedding_and_fusion(self, has_local: bool) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Puts embeddings and first fusion, linear all of them, together into one convolution of the pseudo-masks.
+
+        Args:
+            has_local: Whether there are local pseudo-masks.
+
+        Returns:
+            Its kernel (channels, 1 or 2, 7, 7) and bias (channels,), or `None` if a module must be called itself.
+        """
+        embeddings, linear = [self.global_embedding.convolution], None
+        if has_local:
+            embeddings.append(self.local_embedding.convolution)
+            linear = cast(FGASegFusion, self.fusions[0]).linear
+        if not all(is_plain(module) for module in (linear, *embeddings) if module is not None):
+            return None
+        kernels = [embedding.weight for embedding in embeddings]
+        biases = [cast(torch.Tensor, embedding.bias) for embedding in embeddings]
+        if linear is None:
+            return torch.cat(kernels, dim=1), torch.stack(biases).sum(dim=0)
+        shares = linear.weight.chunk(2, dim=1)
+        kernels = [torch.einsum("oc,cnyx->onyx", *pair) for pair in zip(shares, kernels, strict=True)]
+        # A product of a matrix and a vector would depend, in its last digit, on where in memory the weights lie.
+        bias = linear.bias + (linear.weight * torch.cat(biases)).sum(dim=1)
+        return torch.cat(kernels, dim=1), bias
 
     def _first_scores(
         self, global_pseudo_masks: torch.Tensor, local_pseudo_masks: torch.Tensor | None
@@ -322,27 +357,18 @@ class FGASegCategoryDecoder(nn.Module):
         if not self.config.use_auxiliary_heads:
             return None
         head = cast(FGASegMaskHead, self.auxiliary_heads[0]).convolution
-        embeddings, linear = [self.global_embedding.convolution], None
-        if local_pseudo_masks is not None:
-            embeddings.append(self.local_embedding.convolution)
-            linear = cast(FGASegFusion, self.fusions[0]).linear
-        if not all(is_plain(module) for module in (head, linear, *embeddings) if module is not None):
-            masks = (global_pseudo_masks, local_pseudo_masks)
-            return self._score(0, self._by_class(self._embed, masks, (), self.config.decoder_hidden_dim))
-
+        convolution = self._embedding_and_fusion(local_pseudo_masks is not None)
+        if convolution is None or not is_plain(head):
+            return self._score(0, self._embed(global_pseudo_masks, local_pseudo_masks))
         taps = head.weight[0].flatten(1).T
-        shares: tuple[torch.Tensor, ...] = (taps,) * len(embeddings)
-        constant = taps.new_zeros(len(taps))
-        if linear is not None:
-            shares, constant = (taps @ linear.weight).chunk(2, dim=1), taps @ linear.bias
-        kernels = []
-        for share, embedding in zip(shares, embeddings, strict=True):
-            kernels.append(torch.einsum("tc,coyx->toyx", share, embedding.weight))
-            constant = constant + share @ cast(torch.Tensor, embedding.bias)
         return self._by_class(
             _sum_of_tap_maps,
             (global_pseudo_masks, local_pseudo_masks),
-            (torch.cat(kernels, dim=1), constant, cast(torch.Tensor, head.bias)),
+            (
+                torch.einsum("tc,cnyx->tnyx", taps, convolution[0]),
+                (taps * convolution[1]).sum(dim=1),
+                cast(torch.Tensor, head.bias),
+            ),
             len(taps),
         )
 
@@ -380,18 +406,30 @@ class FGASegCategoryDecoder(nn.Module):
         return selection.narrow(places, is_kept), kept
 
 
-def is_plain(module: nn.Module) -> bool:
-    """Whether a linear layer or convolution does what its weights say and nothing more.
+def _convolve_masks(
+    global_pseudo_masks: torch.Tensor, local_pseudo_masks: torch.Tensor | None, kernel: torch.Tensor, bias: torch.Tensor
+) -> torch.Tensor:
+    """Convolves the pseudo-masks of each class.
 
-    Adapters, quantisation, hooks and weights that are elsewhere until the call all work through the module's call, so
-    only plain modules may be put together into one step.
+    Args:
+        global_pseudo_masks: (batch, classes, height, width).
+        local_pseudo_masks: The same, or `None`.
+        kernel: (channels, 1 or 2, size, size), size odd.
+        bias: (channels,).
+
+    Returns:
+        (batch * classes, channels, height, width).
     """
-    return (
-        type(module) in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-        and not module._forward_hooks
-        and not module._forward_pre_hooks
-        and not hasattr(module, "_hf_hook")
-    )
+    masks = [masks.flatten(0, 1) for masks in (global_pseudo_masks, local_pseudo_masks) if masks is not None]
+    return nn.functional.conv2d(torch.stack(masks, dim=1), kernel, bias, padding=kernel.shape[-1] // 2)
+
+
+def _convolve_masks_to_costs(
+    global_pseudo_masks: torch.Tensor, local_pseudo_masks: torch.Tensor | None, kernel: torch.Tensor, bias: torch.Tensor
+) -> torch.Tensor:
+    """See [`_convolve_masks`]; returns cost embeddings (batch, classes, height, width, channels)."""
+    maps = _convolve_masks(global_pseudo_masks, local_pseudo_masks, kernel, bias)
+    return maps_to_costs(maps, global_pseudo_masks.shape[0]).contiguous()
 
 
 def _sum_of_tap_maps(
@@ -413,8 +451,7 @@ def _sum_of_tap_maps(
     Returns:
         (batch, classes, height, width).
     """
-    masks = [masks.flatten(0, 1) for masks in (global_pseudo_masks, local_pseudo_masks) if masks is not None]
-    maps = nn.functional.conv2d(torch.stack(masks, dim=1), kernels, constant, padding=kernels.shape[-1] // 2)
+    maps = _convolve_masks(global_pseudo_masks, local_pseudo_masks, kernels, constant)
     # Each tap's map is moved by its place in the head; what comes in over the edge is zero.
     maps = nn.functional.pad(maps, (1, 1, 1, 1))
     height, width = global_pseudo_masks.shape[2:]

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from transformers.activations import ACT2FN
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.clip.modeling_clip import eager_attention_forward
 
 from .configuration_fgaseg import FGASegConfig
+from .linear_composition import apply_side_by_side
 from .partwise_computation import apply_in_parts
 from .symbolic_windows import FGASegSymbolicWindows
 
@@ -20,10 +20,10 @@ from .symbolic_windows import FGASegSymbolicWindows
 class FGASegFeedForward(nn.Module):
     """Two linear layers, four times as wide between them."""
 
-    def __init__(self, dim: int, activation: str) -> None:
+    def __init__(self, dim: int, activation: nn.Module) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, 4 * dim)
-        self.activation = ACT2FN[activation]
+        self.activation = activation
         self.fc2 = nn.Linear(4 * dim, dim)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
@@ -63,9 +63,9 @@ class FGASegWindowAttention(nn.Module):
         Returns:
             (batch, classes, height, width, channels).
         """
-        query = self.query(cost_embeddings) + self.query_guidance(appearance_guidance).unsqueeze(1)
-        key = self.key(cost_embeddings) + self.key_guidance(appearance_guidance).unsqueeze(1)
-        value = self.value(cost_embeddings)
+        query, key, value = apply_side_by_side((self.query, self.key, self.value), cost_embeddings)
+        query = query + self.query_guidance(appearance_guidance).unsqueeze(1)
+        key = key + self.key_guidance(appearance_guidance).unsqueeze(1)
 
         height, width = cost_embeddings.shape[2:4]
         if isinstance(height, torch.SymInt) or isinstance(width, torch.SymInt):
@@ -109,7 +109,7 @@ class FGASegWindowBlock(nn.Module):
         self.norm_1 = nn.LayerNorm(dim)
         self.attention = FGASegWindowAttention(config, is_shifted)
         self.norm_2 = nn.LayerNorm(dim)
-        self.feed_forward = FGASegFeedForward(dim, "gelu")
+        self.feed_forward = FGASegFeedForward(dim, nn.GELU())
 
     def forward(self, cost_embeddings: torch.Tensor, appearance_guidance: torch.Tensor) -> torch.Tensor:
         """See [`FGASegWindowAttention`]; the cost embeddings need not be normalised."""
@@ -171,11 +171,11 @@ class FGASegLinearClassAttention(nn.Module):
         Returns:
             (batch, classes, height, width, channels).
         """
-        query = self.query(cost_embeddings) + self.query_guidance(text_guidance)[:, :, None, None]
-        key = self.key(cost_embeddings) + self.key_guidance(text_guidance)[:, :, None, None]
-        value = self.value(cost_embeddings)
+        query, key, value = apply_side_by_side((self.query, self.key, self.value), cost_embeddings)
+        query = query + self.query_guidance(text_guidance)[:, :, None, None]
+        key = key + self.key_guidance(text_guidance)[:, :, None, None]
         query, key, value = (states.unflatten(-1, (self.num_heads, -1)) for states in (query, key, value))
-        query, key = nn.functional.elu(query) + 1, nn.functional.elu(key) + 1
+        query, key = nn.functional.elu(query).add_(1), nn.functional.elu(key).add_(1)
         if is_kept is not None:
             key = key * is_kept[:, :, None, None, None, None]
 
@@ -208,7 +208,7 @@ class FGASegClassAggregation(nn.Module):
         self.norm_1 = nn.LayerNorm(dim)
         self.attention = FGASegLinearClassAttention(config)
         self.norm_2 = nn.LayerNorm(dim)
-        self.feed_forward = FGASegFeedForward(dim, "relu")
+        self.feed_forward = FGASegFeedForward(dim, nn.ReLU(inplace=True))
         if config.class_padding:
             self.padding_token = nn.Parameter(torch.zeros(dim))
             self.padding_guidance = nn.Parameter(torch.zeros(config.text_guidance_dim))
