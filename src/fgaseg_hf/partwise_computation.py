@@ -6,7 +6,7 @@ import torch
 
 # The largest tensor of a part, in values. On a processor, small enough for its cache, and for the C library to hand out
 # memory that it has at hand instead of fresh pages, whose first touch costs as much as the work itself.
-PROCESSOR_VALUES_PER_PART = 2**22
+PROCESSOR_VALUES_PER_PART = 2**21
 ACCELERATOR_VALUES_PER_PART = 2**28
 # With gradient checkpointing a part's activations, dozens of such tensors, are in memory at once.
 CHECKPOINTED_VALUES_PER_PART = 2**23
