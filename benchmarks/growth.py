@@ -74,7 +74,7 @@ def main() -> None:
         figures,
         {"top": arguments.top, "exponents": exponents},
     )
-    draw(figures, arguments.output / f"{arguments.name}.png")
+    draw(figures, arguments.output / f"{arguments.name}.svg")
 
 
 def draw(figures: dict[str, list[dict[str, Any]]], path: Path) -> None:
@@ -94,12 +94,18 @@ def draw(figures: dict[str, list[dict[str, Any]]], path: Path) -> None:
     for column, (axis, rows) in enumerate(drawn.items()):
         for place, (key, label) in enumerate((("seconds", "seconds"), ("peak_gib", "GiB"))):
             axes = all_axes[place, column]
-            axes.loglog([row[axis] for row in rows], [row[key] for row in rows], marker="o")
+            sizes = [row[axis] for row in rows]
+            values = [row[key] for row in rows]
+            axes.loglog(sizes, values, marker="o")
+            axes.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=60, fontsize=7)
+            shown = sorted(values)[:: max(len(values) // 3, 1)]
+            axes.set_yticks(shown, [f"{value:.3g}" for value in shown])
+            axes.minorticks_off()
             axes.set_xlabel(axis)
             axes.set_ylabel(label)
-            axes.grid(True, which="both", alpha=0.3)
+            axes.grid(True, alpha=0.3)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import torch
 # memory that it has at hand instead of fresh pages, whose first touch costs as much as the work itself.
 PROCESSOR_VALUES_PER_PART = 2**21
 ACCELERATOR_VALUES_PER_PART = 2**28
-# With gradient checkpointing a part's activations, dozens of such tensors, are in memory at once.
-CHECKPOINTED_VALUES_PER_PART = 2**23
+# With gradient checkpointing a part's activations, dozens of such tensors, are in memory at once: what counts is memory.
+CHECKPOINTED_VALUES_PER_PART = 2**22
 
 
 def apply_in_parts(
@@ -45,7 +45,7 @@ def apply_in_parts(
     length = first.shape[dim]
     limit = PROCESSOR_VALUES_PER_PART if first.device.type == "cpu" else ACCELERATOR_VALUES_PER_PART
     if checkpoint is not None:
-        limit = min(limit, CHECKPOINTED_VALUES_PER_PART)
+        limit = CHECKPOINTED_VALUES_PER_PART
     items = max(limit // max(values_per_item, 1), 1)
     if length <= items:
         return call(*split, *shared)
