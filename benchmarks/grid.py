@@ -26,8 +26,8 @@ COMPILE_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def main() -> None:
-    """Prints and writes the table."""
+def parse_arguments() -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description="Batch x resolution x precision x compilation.")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
@@ -40,71 +40,82 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=FOLDER / "results")
     parser.add_argument("--name", default="grid")
-    arguments = parser.parse_args()
+    return parser.parse_args()
 
-    is_gpu = arguments.device != "cpu"
+
+def chosen_rows(arguments: argparse.Namespace, mode: str) -> dict[str, Row]:
+    """The rows that the command line asks for, by name; training steps run eagerly only."""
+    rows = {
+        f"{count} classes, {f'TopK {top}' if top else 'all kept'}": Row("fgaseg", count, top or None)
+        for count, top in itertools.product(arguments.classes, arguments.tops)
+        if not top or top < count
+    }
+    if arguments.train and mode == "eager":
+        rows["171 classes, training step"] = Row("fgaseg", 171, training=True)
+    return rows
+
+
+def measure(workloads: Workloads, name: str, row: Row, mode: str, rounds: int, is_gpu: bool) -> dict[str, Any]:
+    """Times a row beside the tower, both in the same mode; on a GPU, its peak memory too."""
+    settings = COMPILE_SETTINGS.get(mode)
     synchronize: Callable[[], object] = torch.cuda.synchronize if is_gpu else lambda: None
-    rows, table = [], []
+
+    def wrap(model: torch.nn.Module) -> Callable[..., object]:
+        return model if settings is None else torch.compile(model, **settings)
+
+    # A program for each row: the settings that a row makes are part of the compiled program.
+    torch.compiler.reset()
+    floor = workloads.tower_alone(wrap)
+    work = workloads.work(row, wrap)
+    started = time.perf_counter()
+    work()
+    synchronize()
+    first_seconds = time.perf_counter() - started
+    if is_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    timing = time_interleaved({name: work}, floor, rounds=rounds, synchronize=synchronize)[name]
+    gib = round(torch.cuda.max_memory_allocated() / 2**30, 2) if is_gpu else None
+    return {
+        "row": name,
+        **timing.as_dict(),
+        "pictures_per_second": round(len(workloads.pixel_values) / timing.median, 2),
+        "first_seconds": round(first_seconds, 2),
+        "peak_gib": gib,
+    }
+
+
+def main() -> None:
+    """Prints and writes the table."""
+    arguments = parse_arguments()
+    figures: list[dict[str, Any]] = []
     for precision, side, batch, mode in itertools.product(
         arguments.precisions, arguments.sides, arguments.batches, arguments.modes
     ):
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
         dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         workloads = Workloads(batch, side, side, dtype, arguments.device)
-        settings = COMPILE_SETTINGS.get(mode)
-
-        def wrap(model: torch.nn.Module, settings: dict[str, Any] | None = settings) -> Callable[..., object]:
-            return model if settings is None else torch.compile(model, **settings)
-
-        chosen = {
-            f"{count} classes, {f'TopK {top}' if top else 'all kept'}": Row("fgaseg", count, top or None)
-            for count, top in itertools.product(arguments.classes, arguments.tops)
-            if not top or top < count
-        }
-        if arguments.train and mode == "eager":
-            chosen["171 classes, training step"] = Row("fgaseg", 171, training=True)
-        floor = workloads.tower_alone(wrap)
-        for name, row in chosen.items():
-            # A program for each row: the settings that a row makes are part of the compiled program.
-            torch.compiler.reset()
-            started = time.perf_counter()
-            work = workloads.work(row, wrap)
-            work()
-            synchronize()
-            first_seconds = time.perf_counter() - started
-            if is_gpu:
-                torch.cuda.reset_peak_memory_stats()
-            timing = time_interleaved({name: work}, floor, rounds=arguments.rounds, synchronize=synchronize)[name]
-            gib = round(torch.cuda.max_memory_allocated() / 2**30, 2) if is_gpu else None
-            figures = {
-                "precision": precision,
-                "side": side,
-                "batch": batch,
-                "mode": mode,
-                "row": name,
-                **timing.as_dict(),
-                "pictures_per_second": round(batch / timing.median, 2),
-                "first_seconds": round(first_seconds, 2),
-                "peak_gib": gib,
-            }
-            rows.append(figures)
-            table.append(
-                [
-                    f"{name}, {side} x {side}, batch {batch}, {precision}, {mode}",
-                    f"{timing.median:.4f} s",
-                    f"{timing.ratio:.2f}",
-                    figures["pictures_per_second"],
-                    f"{first_seconds:.1f} s",
-                    gib,
-                ]
-            )
-            print(table[-1], flush=True)
+        for name, row in chosen_rows(arguments, mode).items():
+            measured = measure(workloads, name, row, mode, arguments.rounds, arguments.device != "cpu")
+            settings = {"precision": precision, "side": side, "batch": batch, "mode": mode}
+            figures.append({**settings, **measured})
+            print(figures[-1], flush=True)
+    table = [
+        [
+            f"{row['row']}, {row['side']} x {row['side']}, batch {row['batch']}, {row['precision']}, {row['mode']}",
+            f"{row['seconds']:.4f} s",
+            f"{row['ratio']:.2f}",
+            row["pictures_per_second"],
+            f"{row['first_seconds']:.1f} s",
+            row["peak_gib"],
+        ]
+        for row in figures
+    ]
     write_report(
         arguments.output,
         arguments.name,
         "ViT-B/16, random weights, text embeddings given.",
         markdown_table(["work", "time", "x tower", "pictures/s", "first call", "GiB on the GPU"], table),
-        rows,
+        figures,
         {key: str(value) for key, value in vars(arguments).items()},
     )
 
