@@ -13,6 +13,13 @@ def test_highest_peaks_keep_the_order_of_classes():
     assert places.tolist() == [[1, 3]] and is_kept is None
 
 
+def test_what_leads_somewhere_goes_before_what_is_beaten_everywhere():
+    scores = torch.tensor([[[[8.0, 0]], [[9, 0]], [[1, 2]]]])
+    assert select_classes(scores, 2, "peak")[0].tolist() == [[0, 1]]
+    places, is_kept = select_classes(scores, 2, "softmax_peak")
+    assert places.tolist() == [[1, 2]] and is_kept is None
+
+
 def test_union_is_each_pictures_own():
     scores = torch.tensor([[[[5.0, 0]], [[0, 5]], [[1, 1]]], [[[0, 0]], [[1, 1]], [[9, 9]]]])
     places, is_kept = union_over_pixels(scores, 1, None)
@@ -52,6 +59,6 @@ def test_narrowing_twice_leads_back_to_the_first_classes():
 
 def test_more_classes_asked_for_than_there_are():
     scores = torch.randn(2, 3, 4, 4)
-    for rule in ("peak", "union"):
+    for rule in ("peak", "softmax_peak", "union"):
         places, is_kept = select_classes(scores, 10, rule)
         assert places.tolist() == [[0, 1, 2]] * 2 and is_kept is None

@@ -193,7 +193,7 @@ def test_permuting_classes_permutes_logits(fields, selection):
 
 @every_variant
 def test_topk_of_all_classes_is_off(fields):
-    rules = ["peak", "union"] if fields.get("use_auxiliary_heads", True) else ["peak"]
+    rules = ["peak", "softmax_peak", *(["union"] if fields.get("use_auxiliary_heads", True) else [])]
     inputs = tiny_inputs(2, 6)
     expected = logits_of(tiny_model(**fields), **inputs)
     for rule in rules:

@@ -76,6 +76,21 @@ def highest_peaks(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, None]
     return places.sort(dim=1).values, None
 
 
+def highest_softmax_peaks(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, None]:
+    """The `count` classes of each picture whose share in a softmax over its classes peaks highest, in their old order.
+
+    What leads weakly in some place goes before what is beaten everywhere by a class that scores still higher.
+
+    Args:
+        scores: (batch, classes, height, width).
+        count: How many to keep; all, if there are no more.
+
+    Returns:
+        As [`highest_peaks`].
+    """
+    return highest_peaks(scores.float().log_softmax(dim=1), count)
+
+
 def union_over_pixels(
     scores: torch.Tensor, count: int, is_kept: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -104,11 +119,16 @@ def union_over_pixels(
 
 
 def select_classes(
-    scores: torch.Tensor, count: int, rule: Literal["peak", "union"], is_kept: torch.Tensor | None = None
+    scores: torch.Tensor,
+    count: int,
+    rule: Literal["peak", "softmax_peak", "union"],
+    is_kept: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """TopK by the named rule. See [`highest_peaks`] and [`union_over_pixels`]."""
+    """TopK by the named rule. See [`highest_peaks`], [`highest_softmax_peaks`] and [`union_over_pixels`]."""
     if rule == "union":
         return union_over_pixels(scores, count, is_kept)
+    if rule == "softmax_peak":
+        return highest_softmax_peaks(scores, count)
     return highest_peaks(scores, count)
 
 

@@ -107,9 +107,10 @@ class FGASegConfig(PreTrainedConfig):
             Fewer classes than this are filled up by learned padding tokens in class aggregation; 0 switches them off.
         num_kept_classes (`int`, *optional*):
             TopK: how many classes go on through the decoder at inference; `None` keeps all.
-        class_selection_rule (`"peak"` or `"union"`, defaults to `"peak"`):
+        class_selection_rule (`"peak"`, `"softmax_peak"` or `"union"`, defaults to `"peak"`):
             `"peak"` keeps exactly `num_kept_classes`, ranked by the peak of auxiliary map 0 (of the global map if
-            there are no auxiliary heads). `"union"` is the released rule: the best `num_kept_classes` of every pixel,
+            there are no auxiliary heads); `"softmax_peak"` by the peak of that map's softmax over the classes, so that
+            a class which leads weakly goes before one that is beaten everywhere. `"union"` is the released rule: the best `num_kept_classes` of every pixel,
             united over the picture, after each of the three auxiliary heads.
         segmentation_loss_weight, alignment_loss_weight (`float`, default to 1.0 and 0.02):
             Weights of the losses.
@@ -202,7 +203,7 @@ class FGASegConfig(PreTrainedConfig):
     class_limit: int | None = 256
     class_padding: int = 256
     num_kept_classes: int | None = None
-    class_selection_rule: Literal["peak", "union"] = "peak"
+    class_selection_rule: Literal["peak", "softmax_peak", "union"] = "peak"
     # Losses
     segmentation_loss_weight: float | int = 1.0
     alignment_loss_weight: float | int = 0.02
