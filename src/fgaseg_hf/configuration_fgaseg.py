@@ -110,8 +110,8 @@ class FGASegConfig(PreTrainedConfig):
         class_selection_rule (`"peak"`, `"softmax_peak"` or `"union"`, defaults to `"peak"`):
             `"peak"` keeps exactly `num_kept_classes`, ranked by the peak of auxiliary map 0 (of the global map if
             there are no auxiliary heads); `"softmax_peak"` by the peak of that map's softmax over the classes, so that
-            a class which leads weakly goes before one that is beaten everywhere. `"union"` is the released rule: the best `num_kept_classes` of every pixel,
-            united over the picture, after each of the three auxiliary heads.
+            a class which leads weakly goes before one that is beaten everywhere. `"union"` is the released rule: the
+            best `num_kept_classes` of every pixel, united over the picture, after each of the three auxiliary heads.
         segmentation_loss_weight, alignment_loss_weight (`float`, default to 1.0 and 0.02):
             Weights of the losses.
         auxiliary_loss_weights (`list[float]`, defaults to `(0.2, 1.0, 1.0)`):

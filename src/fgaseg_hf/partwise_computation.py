@@ -8,7 +8,7 @@ import torch
 # memory that it has at hand instead of fresh pages, whose first touch costs as much as the work itself.
 PROCESSOR_VALUES_PER_PART = 2**21
 ACCELERATOR_VALUES_PER_PART = 2**28
-# With gradient checkpointing a part's activations, dozens of such tensors, are in memory at once: what counts is memory.
+# With gradient checkpointing a part's activations, dozens of such tensors, are in memory at once.
 CHECKPOINTED_VALUES_PER_PART = 2**22
 
 
