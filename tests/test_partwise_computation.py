@@ -13,7 +13,8 @@ from fgaseg_hf.partwise_computation import apply_in_parts
 
 @pytest.fixture
 def few_values(monkeypatch):
-    monkeypatch.setattr(partwise_computation, "PROCESSOR_VALUES_PER_PART", 64)
+    for limit in ("PROCESSOR_VALUES_PER_PART", "CHECKPOINTED_VALUES_PER_PART"):
+        monkeypatch.setattr(partwise_computation, limit, 64)
 
 
 @pytest.mark.parametrize("dim", [0, 1])
