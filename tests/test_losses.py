@@ -21,18 +21,29 @@ def one_hot_targets(labels: torch.Tensor, num_classes: int, ignore_index: int) -
     return one_hot(known, num_classes + 1)[..., :num_classes].permute(0, 3, 1, 2).float()
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    seed=st.integers(0, 10_000),
-    num_classes=st.integers(1, 9),
-    ignored_share=st.sampled_from([0.0, 0.3, 1.0]),
-    ignored_as_negatives=st.booleans(),
-)
-def test_equals_the_one_hot_form(seed, num_classes, ignored_share, ignored_as_negatives):
+def made_up_batch(
+    seed: int, num_classes: int, ignored_share: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
+    """Logits and labels of two pictures of 5 x 6, and the generator that they came from."""
     generator = torch.Generator().manual_seed(seed)
     logits = 8 * torch.randn(2, num_classes, 5, 6, generator=generator)
     labels = torch.randint(0, num_classes, (2, 5, 6), generator=generator)
     labels[torch.rand(2, 5, 6, generator=generator) < ignored_share] = 255
+    return logits, labels, generator
+
+
+BATCHES = {
+    "seed": st.integers(0, 10_000),
+    "num_classes": st.integers(1, 9),
+    "ignored_share": st.sampled_from([0.0, 0.3, 1.0]),
+    "ignored_as_negatives": st.booleans(),
+}
+
+
+@settings(max_examples=40, deadline=None)
+@given(**BATCHES)
+def test_equals_the_one_hot_form(seed, num_classes, ignored_share, ignored_as_negatives):
+    logits, labels, _ = made_up_batch(seed, num_classes, ignored_share)
     targets = one_hot_targets(labels, num_classes, 255)
     losses = binary_cross_entropy_with_logits(logits, targets, reduction="none")
     if ignored_as_negatives:
@@ -45,20 +56,11 @@ def test_equals_the_one_hot_form(seed, num_classes, ignored_share, ignored_as_ne
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    seed=st.integers(0, 10_000),
-    num_classes=st.integers(1, 9),
-    ignored_share=st.sampled_from([0.0, 0.3, 1.0]),
-    ignored_as_negatives=st.booleans(),
-    of_each_picture=st.booleans(),
-)
+@given(**BATCHES, of_each_picture=st.booleans())
 def test_class_weights_weigh_the_pixels_of_the_one_hot_form(
     seed, num_classes, ignored_share, ignored_as_negatives, of_each_picture
 ):
-    generator = torch.Generator().manual_seed(seed)
-    logits = 8 * torch.randn(2, num_classes, 5, 6, generator=generator)
-    labels = torch.randint(0, num_classes, (2, 5, 6), generator=generator)
-    labels[torch.rand(2, 5, 6, generator=generator) < ignored_share] = 255
+    logits, labels, generator = made_up_batch(seed, num_classes, ignored_share)
     weights = torch.rand(*([2] if of_each_picture else []), num_classes, generator=generator) + 0.1
     losses = binary_cross_entropy_with_logits(logits, one_hot_targets(labels, num_classes, 255), reduction="none")
     pixel_weights = torch.empty(2, 5, 6)

@@ -545,23 +545,20 @@ class TrainingRun:
             raise ValueError("--held_out_groups needs --num_sampled_classes: else every picture trains on all names.")
 
         self.evaluation_splits = {name: splits[name] for name in arguments.evaluation_splits or ()}
-        needs_frequencies = {
-            "--rare_class_temperature": arguments.rare_class_temperature is not None,
-            "--class_balancing": arguments.class_balancing is not None,
-        }
-        if arguments.streaming and any(needs_frequencies.values()):
-            name = next(name for name, is_given in needs_frequencies.items() if is_given)
-            raise ValueError(f"{name} needs all label maps at the start: leave out --streaming.")
+        for name in ("rare_class_temperature", "class_balancing"):
+            if arguments.streaming and getattr(arguments, name) is not None:
+                raise ValueError(f"--{name} needs all label maps at the start: leave out --streaming.")
         if arguments.streaming and arguments.train_split in self.evaluation_splits:
             raise ValueError("A split that is streamed cannot be evaluated on: leave out --streaming.")
         image_processor = self.processor.image_processor
         train_split = splits[arguments.train_split]
-        num_pixels = count_pixels(train_split) if any(needs_frequencies.values()) else None
         choose_picture = class_weights = None
-        if num_pixels is not None and arguments.rare_class_temperature is not None:
-            choose_picture = RareClassSampler(num_pixels, arguments.rare_class_temperature)
-        if num_pixels is not None and arguments.class_balancing is not None:
-            class_weights = balanced_weights(num_pixels, arguments.class_balancing)
+        if arguments.rare_class_temperature is not None or arguments.class_balancing is not None:
+            num_pixels = count_pixels(train_split)
+            if arguments.rare_class_temperature is not None:
+                choose_picture = RareClassSampler(num_pixels, arguments.rare_class_temperature)
+            if arguments.class_balancing is not None:
+                class_weights = balanced_weights(num_pixels, arguments.class_balancing)
         self.samples = TrainingSamples(
             train_split,
             AugmentationConfig(
