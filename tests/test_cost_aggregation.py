@@ -5,62 +5,95 @@ import torch
 from tiny_models import tiny_config
 from torch.nn.functional import elu, scaled_dot_product_attention
 
+from fgaseg_hf import partwise_computation
 from fgaseg_hf.cost_aggregation import (
+    FGASegAggregationLayer,
     FGASegClassAggregation,
     FGASegLinearClassAttention,
-    FGASegWindowAttention,
-    merge_windows,
-    split_into_windows,
+    FGASegWindowBlock,
+    elu_plus_one,
 )
 
 
-def attention_window_by_window(
-    module: FGASegWindowAttention, costs: torch.Tensor, guidance: torch.Tensor
-) -> torch.Tensor:
+def block_window_by_window(block: FGASegWindowBlock, costs: torch.Tensor, guidance: torch.Tensor) -> torch.Tensor:
     """Every patch attends to the patches of its window that were its neighbours before the grid was rolled."""
-    batch_size, num_classes, height, width, dim = costs.shape
-    shared = guidance.unsqueeze(1)
-    query = module.query(costs) + module.query_guidance(shared)
-    key = module.key(costs) + module.key_guidance(shared)
-    value = module.value(costs)
+    height, width = costs.shape[2:4]
+    attention, shared, normalised = block.attention, guidance.unsqueeze(1), block.norm_1(costs)
+    query = attention.query(normalised) + attention.query_guidance(shared)
+    key = attention.key(normalised) + attention.key_guidance(shared)
+    value = attention.value(normalised)
 
     def window_starts(size: int) -> list[tuple[int, int]]:
-        window = min(module.window_size, size)
-        shift = window // 2 if module.is_shifted and size > module.window_size else 0
+        window = min(block.window_size, size)
+        shift = window // 2 if block.is_shifted and size > block.window_size else 0
         edges = sorted({0, *range(shift, size, window), size})
         return list(zip(edges[:-1], edges[1:], strict=True))
 
-    out = torch.empty_like(costs)
+    attended = torch.zeros_like(costs)
     for top, bottom in window_starts(height):
         for left, right in window_starts(width):
             parts = [
-                states[:, :, top:bottom, left:right].flatten(2, 3).unflatten(-1, (module.num_heads, -1)).transpose(2, 3)
+                states[:, :, top:bottom, left:right]
+                .flatten(2, 3)
+                .unflatten(-1, (attention.num_heads, -1))
+                .transpose(2, 3)
                 for states in (query, key, value)
             ]
-            attended = scaled_dot_product_attention(*parts).transpose(2, 3).flatten(-2)
-            out[:, :, top:bottom, left:right] = attended.unflatten(2, (bottom - top, right - left))
-    return module.output(out)
+            window = scaled_dot_product_attention(*parts).transpose(2, 3).flatten(-2)
+            attended[:, :, top:bottom, left:right] = window.unflatten(2, (bottom - top, right - left))
+    costs = costs + attention.output(attended)
+    return costs + block.feed_forward(block.norm_2(costs))
 
 
-@pytest.mark.parametrize("is_shifted", [False, True])
-@pytest.mark.parametrize(("height", "width"), [(6, 6), (4, 4), (3, 3), (2, 5), (7, 8), (1, 1), (4, 9)])
-def test_window_attention_for_any_grid(is_shifted, height, width):
+@pytest.fixture(params=[False, True], ids=["plain", "shifted"])
+def block(request):
     torch.manual_seed(0)
     config = tiny_config(window_size=4)
     config._attn_implementation = "sdpa"
-    module = FGASegWindowAttention(config, is_shifted)
-    costs, guidance = torch.randn(2, 3, height, width, 32), torch.randn(2, height, width, 8)
+    return FGASegWindowBlock(config, is_shifted=request.param)
+
+
+GRIDS = [(6, 6), (4, 4), (3, 3), (2, 5), (7, 8), (1, 1), (4, 9), (13, 6)]
+
+
+def made_up_costs(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cost embeddings of two pictures with three classes, and their guidance."""
+    return torch.randn(2, 3, height, width, 32), torch.randn(2, height, width, 8)
+
+
+@pytest.mark.parametrize(("height", "width"), GRIDS)
+def test_window_block_for_any_grid(block, height, width):
+    costs, guidance = made_up_costs(height, width)
     with torch.no_grad():
-        ours, expected = module(costs, guidance), attention_window_by_window(module, costs, guidance)
+        ours, expected = block(costs, guidance), block_window_by_window(block, costs, guidance)
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("shift", [(0, 0), (2, 2), (0, 1)])
-def test_merging_undoes_splitting(shift):
-    states = torch.randn(2, 3, 7, 9, 8)
-    windows = split_into_windows(states, (4, 4), shift, num_heads=2)
-    assert windows.shape == (6, 2 * 3 * 2, 16, 4)
-    assert torch.equal(merge_windows(windows.transpose(1, 2), (4, 4), shift, states.shape), states)
+@pytest.mark.parametrize(("height", "width"), GRIDS)
+def test_compiled_programs_mask_the_windows_that_are_cut_elsewhere(block, height, width, monkeypatch):
+    costs, guidance = made_up_costs(height, width)
+    with torch.no_grad():
+        cut = block(costs, guidance)
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        masked = block(costs, guidance)
+    torch.testing.assert_close(masked, cut, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("height", "width"), GRIDS)
+def test_window_block_with_gradients_and_a_class_at_a_time(block, height, width, monkeypatch):
+    costs, guidance = made_up_costs(height, width)
+    costs.requires_grad_()
+    expected = block_window_by_window(block, costs, guidance)
+    (wanted,) = torch.autograd.grad(expected.square().sum(), costs)
+    monkeypatch.setattr(partwise_computation, "PROCESSOR_VALUES_PER_PART", 1)
+    ours = block(costs, guidance)
+    (gradient,) = torch.autograd.grad(ours.square().sum(), costs)
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(gradient, wanted, atol=1e-4, rtol=1e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(block(costs, guidance), expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(block(costs, guidance, out=costs), expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(costs, expected, atol=1e-5, rtol=1e-4)
 
 
 def attention_token_by_token(
@@ -104,3 +137,41 @@ def test_class_aggregation_pools_in_training_only():
         trained, evaluated = module.train()(costs, guidance), module.eval()(costs, guidance)
     assert trained.shape == evaluated.shape == costs.shape
     assert not torch.allclose(trained, evaluated, atol=1e-3)
+
+
+def test_elu_plus_one_and_its_gradient():
+    states = torch.tensor([-100.0, -3.0, -1e-3, 0.0, 1e-3, 2.0, 100.0], dtype=torch.float64, requires_grad=True)
+    ours, expected = elu_plus_one(states), elu(states) + 1
+    torch.testing.assert_close(ours, expected)
+    gradients = (torch.autograd.grad(values.sum(), states)[0] for values in (ours, expected))
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.fixture
+def layer():
+    torch.manual_seed(0)
+    config = tiny_config(window_size=4)
+    config._attn_implementation = "sdpa"
+    return FGASegAggregationLayer(config).eval()
+
+
+def test_aggregation_leaves_its_input_as_it_is(layer):
+    costs, guidance = made_up_costs(5, 6)
+    kept = costs.clone()
+    with torch.no_grad():
+        layer(costs, guidance, torch.randn(2, 3, 8))
+    assert torch.equal(costs, kept)
+
+
+@pytest.mark.parametrize(
+    "name", ["spatial_aggregation", "spatial_aggregation.blocks.0", "spatial_aggregation.blocks.1"]
+)
+def test_what_a_hook_keeps_is_not_written_over(layer, name):
+    seen = []
+    layer.get_submodule(name).register_forward_hook(
+        lambda module, inputs, output: seen.append((output, output.clone()))
+    )
+    with torch.no_grad():
+        layer(*made_up_costs(5, 6), torch.randn(2, 3, 8))
+    ((held, as_it_was),) = seen
+    assert torch.equal(held, as_it_was)

@@ -55,6 +55,25 @@ def test_without_gradients_too(few_values):
     assert torch.equal(joined, values[..., :2] + 1)
 
 
+@pytest.mark.parametrize("length", [2, 9])
+def test_the_result_can_be_written_over_what_it_is_computed_from(few_values, length):
+    values = torch.randn(2, length, 3)
+    expected = values.sin()
+    with torch.no_grad():
+        joined = apply_in_parts(torch.sin, (values,), dim=1, values_per_item=30, out=values)
+    assert joined.data_ptr() == values.data_ptr()
+    assert torch.equal(values, expected)
+
+
+@pytest.mark.parametrize("length", [2, 9])
+def test_what_gradients_need_is_not_written_over(few_values, length):
+    values = torch.randn(2, length, 3, requires_grad=True)
+    kept = values.detach().clone()
+    joined = apply_in_parts(torch.sin, (values,), dim=1, values_per_item=30, out=values)
+    assert torch.equal(values, kept)
+    assert torch.equal(joined, kept.sin())
+
+
 def test_what_fits_is_one_call(few_values):
     seen = []
     apply_in_parts(lambda part: seen.append(len(part)) or part, (torch.zeros(8),), dim=0, values_per_item=8)

@@ -1,23 +1,39 @@
-"""Windows of grids of unknown size compute what windows of known grids compute."""
+"""Windows of grids of unknown size: pieces of the grid, what may attend to what, and back again."""
 
 import pytest
 import torch
-from tiny_models import tiny_config
 
-from fgaseg_hf.cost_aggregation import FGASegWindowAttention
+from fgaseg_hf.symbolic_windows import FGASegSymbolicWindows
+from fgaseg_hf.windows import window_bands
+
+GRIDS = [(3, 3), (1, 2), (2, 9), (7, 5), (6, 9), (4, 4), (13, 6)]
 
 
-@pytest.mark.parametrize("grid", [(3, 3), (1, 2), (2, 9), (7, 5), (6, 9), (4, 4)], ids=str)
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
 @pytest.mark.parametrize("is_shifted", [False, True])
-def test_the_same_attention_as_with_known_windows(grid: tuple[int, int], is_shifted: bool) -> None:
-    config = tiny_config()
-    config._attn_implementation = "sdpa"
-    attention = FGASegWindowAttention(config, is_shifted).eval()
-    costs = torch.randn(2, 3, *grid, config.decoder_hidden_dim)
-    guidance = torch.randn(2, *grid, config.appearance_guidance_dim)
-    with torch.no_grad():
-        expected = attention(costs, guidance)
-        query = attention.query(costs) + attention.query_guidance(guidance).unsqueeze(1)
-        key = attention.key(costs) + attention.key_guidance(guidance).unsqueeze(1)
-        found = attention._attend_in_unknown_grid(query, key, attention.value(costs))
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+def test_merging_undoes_splitting(grid: tuple[int, int], is_shifted: bool) -> None:
+    states = torch.randn(2, 3, *grid, 8)
+    windows = FGASegSymbolicWindows(*grid, 4, is_shifted, torch.device("cpu"))
+    assert windows.split(states).shape[-2:] == (16, 8)
+    assert torch.equal(windows.merge(windows.split(states)), states)
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+@pytest.mark.parametrize("is_shifted", [False, True])
+def test_patches_attend_to_those_that_are_cut_out_with_them(grid: tuple[int, int], is_shifted: bool) -> None:
+    windows = FGASegSymbolicWindows(*grid, 4, is_shifted, torch.device("cpu"))
+    height, width = grid
+    bands = [
+        torch.tensor([length for number, length in window_bands(size, 4, is_shifted) for _ in range(number)])
+        for size in grid
+    ]
+    row, column = (torch.arange(len(axis)).repeat_interleave(axis) for axis in bands)
+    region = 100 * row[:, None] + column
+    patches = windows.split(torch.arange(height * width).view(height, width, 1))[..., 0]
+    # Filling shows some patch a second time; the patch itself is where merging looks for it.
+    places = windows.merge(torch.arange(patches.numel()).view(*patches.shape, 1)).flatten()
+    may_attend = windows.mask(torch.float32) == 0
+    for patch in range(height * width):
+        together = set((region.flatten() == region.flatten()[patch]).nonzero().flatten().tolist())
+        window, position = divmod(int(places[patch]), patches.shape[-1])
+        assert set(patches[window][may_attend[window, position]].tolist()) == together

@@ -15,6 +15,7 @@ from .configuration_fgaseg import FGASegConfig
 from .linear_composition import apply_side_by_side
 from .partwise_computation import apply_in_parts
 from .symbolic_windows import FGASegSymbolicWindows
+from .windows import apply_in_windows, window_bands
 
 
 class FGASegFeedForward(nn.Module):
@@ -38,12 +39,10 @@ class FGASegWindowAttention(nn.Module):
     class, so its share of the linear layers is computed once a picture and added.
     """
 
-    def __init__(self, config: FGASegConfig, is_shifted: bool) -> None:
+    def __init__(self, config: FGASegConfig) -> None:
         super().__init__()
         self.config = config
         dim = config.decoder_hidden_dim
-        self.window_size = config.window_size
-        self.is_shifted = is_shifted
         self.num_heads = config.num_aggregation_heads
         self.scaling = (dim // self.num_heads) ** -0.5
         self.is_causal = False
@@ -54,67 +53,103 @@ class FGASegWindowAttention(nn.Module):
         self.key_guidance = nn.Linear(config.appearance_guidance_dim, dim, bias=False)
         self.output = nn.Linear(dim, dim)
 
-    def forward(self, cost_embeddings: torch.Tensor, appearance_guidance: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        windows: torch.Tensor,
+        query_guidance: torch.Tensor,
+        key_guidance: torch.Tensor,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """
         Args:
-            cost_embeddings: (batch, classes, height, width, channels), normalised.
-            appearance_guidance: (batch, height, width, guidance_dim), normalised.
+            windows: Cost embeddings, normalised, (batch, classes, windows, window area, channels).
+            query_guidance: The guidance's share of the queries, (batch, windows, window area, channels).
+            key_guidance: Its share of the keys, likewise.
+            mask: Additive, (windows, window area, window area); `None`: each window attends to all of itself.
 
         Returns:
-            (batch, classes, height, width, channels).
+            (batch, classes, windows, window area, channels).
         """
-        query, key, value = apply_side_by_side((self.query, self.key, self.value), cost_embeddings)
-        query = query + self.query_guidance(appearance_guidance).unsqueeze(1)
-        key = key + self.key_guidance(appearance_guidance).unsqueeze(1)
-
-        height, width = cost_embeddings.shape[2:4]
-        if isinstance(height, torch.SymInt) or isinstance(width, torch.SymInt):
-            return self._attend_in_unknown_grid(query, key, value)
-        window = (min(self.window_size, height), min(self.window_size, width))
-        # A single window along an axis has nothing to shift to.
-        shift = tuple(
-            self.window_size // 2 if self.is_shifted and size > self.window_size else 0 for size in (height, width)
-        )
-        mask = window_mask(height, width, window, shift, query)
+        query, key, value = apply_side_by_side((self.query, self.key, self.value), windows)
+        query = query + query_guidance.unsqueeze(1)
+        key = key + key_guidance.unsqueeze(1)
+        # (batch, classes, windows, heads, window area, channels / heads)
         query, key, value = (
-            split_into_windows(states, window, shift, self.num_heads) for states in (query, key, value)
+            states.unflatten(-1, (self.num_heads, -1)).transpose(-3, -2) for states in (query, key, value)
         )
-        attended = self._attend(query, key, value, mask)
-        return self.output(merge_windows(attended, window, shift, cost_embeddings.shape))
-
-    def _attend_in_unknown_grid(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        height, width = query.shape[2:4]
-        windows = FGASegSymbolicWindows(height, width, self.window_size, self.is_shifted, query.device)
-        in_windows = [windows.split(states, self.num_heads) for states in (query, key, value)]
-        attended = self._attend(in_windows[0], in_windows[1], in_windows[2], windows.mask(query.dtype))
-        return self.output(windows.merge(attended, query))
-
-    def _attend(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
-    ) -> torch.Tensor:
-        if mask is not None:
-            mask = mask.repeat_interleave(self.num_heads, dim=0).unsqueeze(0)
         attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
-        return attention(self, query, key, value, mask, scaling=self.scaling, dropout=0.0)[0]
+        if mask is None:
+            in_windows = (states.flatten(0, 2) for states in (query, key, value))
+            attended = attention(self, *in_windows, None, scaling=self.scaling, dropout=0.0)[0]
+        else:
+            # A mask for each window: as heads, windows share it with all classes.
+            mask = mask.repeat_interleave(self.num_heads, dim=0).unsqueeze(0)
+            in_windows = (states.flatten(2, 3).flatten(0, 1) for states in (query, key, value))
+            attended = attention(self, *in_windows, mask, scaling=self.scaling, dropout=0.0)[0]
+            attended = attended.unflatten(2, (windows.shape[2], -1)).transpose(1, 2)
+        return self.output(attended.reshape(windows.shape))
 
 
 class FGASegWindowBlock(nn.Module):
     """A Swin block (arXiv 2103.14030): window attention, then a feed-forward network, each with a residual."""
 
+    # Transformers sets both; see `apply_in_parts`.
+    gradient_checkpointing = False
+    _gradient_checkpointing_func: Callable | None = None
+
     def __init__(self, config: FGASegConfig, is_shifted: bool) -> None:
         super().__init__()
         dim = config.decoder_hidden_dim
+        self.window_size = config.window_size
+        self.is_shifted = is_shifted
         self.norm_1 = nn.LayerNorm(dim)
-        self.attention = FGASegWindowAttention(config, is_shifted)
+        self.attention = FGASegWindowAttention(config)
         self.norm_2 = nn.LayerNorm(dim)
         self.feed_forward = FGASegFeedForward(dim, nn.GELU())
 
-    def forward(self, cost_embeddings: torch.Tensor, appearance_guidance: torch.Tensor) -> torch.Tensor:
-        """See [`FGASegWindowAttention`]; the cost embeddings need not be normalised."""
-        cost_embeddings = cost_embeddings + self.attention(self.norm_1(cost_embeddings), appearance_guidance)
-        return cost_embeddings + self.feed_forward(self.norm_2(cost_embeddings))
+    def forward(
+        self, cost_embeddings: torch.Tensor, appearance_guidance: torch.Tensor, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """
+        Args:
+            cost_embeddings: (batch, classes, height, width, channels).
+            appearance_guidance: (batch, height, width, guidance_dim), normalised.
+            out: See [`apply_in_parts`]; may be `cost_embeddings`.
+
+        Returns:
+            (batch, classes, height, width, channels).
+        """
+        height, width, dim = cost_embeddings.shape[2:]
+        guidance = self.attention.query_guidance(appearance_guidance), self.attention.key_guidance(appearance_guidance)
+        if torch.compiler.is_compiling():
+            # One program for grids of every size.
+            grid = FGASegSymbolicWindows(height, width, self.window_size, self.is_shifted, cost_embeddings.device)
+            windows, queries, keys = (grid.split(states) for states in (cost_embeddings, *guidance))
+            return grid.merge(self._transform(windows, queries, keys, grid.mask(cost_embeddings.dtype)))
+        return apply_in_windows(
+            self._transform,
+            cost_embeddings,
+            guidance,
+            (
+                window_bands(height, self.window_size, self.is_shifted),
+                window_bands(width, self.window_size, self.is_shifted),
+            ),
+            values_per_patch=4 * dim,
+            checkpoint=self._gradient_checkpointing_func if self.gradient_checkpointing and self.training else None,
+            out=out,
+        )
+
+    def _transform(
+        self,
+        windows: torch.Tensor,
+        query_guidance: torch.Tensor,
+        key_guidance: torch.Tensor,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        windows = windows + self.attention(self.norm_1(windows), query_guidance, key_guidance, mask)
+        return windows + self.feed_forward(self.norm_2(windows))
 
 
 class FGASegSpatialAggregation(nn.Module):
@@ -132,9 +167,9 @@ class FGASegSpatialAggregation(nn.Module):
             appearance_guidance: (batch, height, width, guidance_dim).
         """
         appearance_guidance = self.guidance_norm(appearance_guidance)
-        for block in self.blocks:
-            cost_embeddings = block(cost_embeddings, appearance_guidance)
-        return cost_embeddings
+        cost_embeddings = self.blocks[0](cost_embeddings, appearance_guidance)
+        out = None if is_watched(self.blocks[0]) else cost_embeddings
+        return self.blocks[1](cost_embeddings, appearance_guidance, out)
 
 
 class FGASegLinearClassAttention(nn.Module):
@@ -175,7 +210,7 @@ class FGASegLinearClassAttention(nn.Module):
         query = query + self.query_guidance(text_guidance)[:, :, None, None]
         key = key + self.key_guidance(text_guidance)[:, :, None, None]
         query, key, value = (states.unflatten(-1, (self.num_heads, -1)) for states in (query, key, value))
-        query, key = nn.functional.elu(query).add_(1), nn.functional.elu(key).add_(1)
+        query, key = elu_plus_one(query), elu_plus_one(key)
         if is_kept is not None:
             key = key * is_kept[:, :, None, None, None, None]
 
@@ -185,7 +220,7 @@ class FGASegLinearClassAttention(nn.Module):
         if padding_token is not None:
             # The padding token is one token repeated: its keys and values add up to a multiple.
             padding_key = self.key(padding_token) + self.key_guidance(padding_guidance)
-            padding_key = nn.functional.elu(padding_key.view(self.num_heads, -1)) + 1
+            padding_key = elu_plus_one(padding_key.view(self.num_heads, -1))
             padding_value = self.value(padding_token).view(self.num_heads, -1)
             if isinstance(padding_count, torch.Tensor):
                 padding_count = padding_count.to(key.dtype)[:, None, None, None, None]
@@ -193,9 +228,9 @@ class FGASegLinearClassAttention(nn.Module):
             if isinstance(padding_count, torch.Tensor):
                 padding_count = padding_count.unsqueeze(-1)
             key_values = key_values + padding_count * torch.einsum("hd,he->hde", padding_key, padding_value)
-        weight_sums = torch.einsum("btxyhd,bxyhd->btxyh", query, key_sums)
-        attended = torch.einsum("btxyhd,bxyhde->btxyhe", query, key_values)
-        return (attended / (weight_sums + 1e-6).unsqueeze(-1)).flatten(-2)
+        # The weights' sum is one more channel of the same product.
+        attended = torch.einsum("btxyhd,bxyhde->btxyhe", query, torch.cat((key_values, key_sums.unsqueeze(-1)), dim=-1))
+        return (attended[..., :-1] / (attended[..., -1:] + 1e-6)).flatten(-2)
 
 
 class FGASegClassAggregation(nn.Module):
@@ -214,13 +249,21 @@ class FGASegClassAggregation(nn.Module):
             self.padding_guidance = nn.Parameter(torch.zeros(config.text_guidance_dim))
 
     def forward(
-        self, cost_embeddings: torch.Tensor, text_guidance: torch.Tensor, is_kept: torch.Tensor | None = None
+        self,
+        cost_embeddings: torch.Tensor,
+        text_guidance: torch.Tensor,
+        is_kept: torch.Tensor | None = None,
+        out: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """
         Args:
             cost_embeddings: (batch, classes, height, width, channels).
             text_guidance: (batch, classes, guidance_dim).
             is_kept: (batch, classes) bool: which classes take part; `None` = all.
+            out: See [`apply_in_parts`]; may be `cost_embeddings`.
+
+        Returns:
+            (batch, classes, height, width, channels).
         """
         config = self.config
         pooling = config.training_class_pooling_size if self.training else config.class_pooling_size
@@ -233,6 +276,7 @@ class FGASegClassAggregation(nn.Module):
                 (text_guidance, is_kept),
                 dim=2,
                 values_per_item=batch_size * num_classes * width * 4 * dim,
+                out=out,
             )
         pooled = resize_costs(cost_embeddings, lambda maps: nn.functional.avg_pool2d(maps, pooling, ceil_mode=True))
         pooled = self._aggregate(pooled, text_guidance, is_kept)
@@ -279,20 +323,25 @@ class FGASegAggregationLayer(nn.Module):
         is_kept: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """See [`FGASegSpatialAggregation`] and [`FGASegClassAggregation`]."""
+        cost_embeddings = self.spatial_aggregation(cost_embeddings, appearance_guidance)
         checkpoint = self._gradient_checkpointing_func if self.gradient_checkpointing and self.training else None
-        batch_size, _, height, width, dim = cost_embeddings.shape
-        # Classes are apart from each other here: a few at a time.
-        cost_embeddings = apply_in_parts(
-            self.spatial_aggregation,
-            (cost_embeddings,),
-            (appearance_guidance,),
-            dim=1,
-            values_per_item=batch_size * height * width * 4 * dim,
-            checkpoint=checkpoint,
-        )
         if checkpoint is not None:
             return checkpoint(self.class_aggregation, cost_embeddings, text_guidance, is_kept)
-        return self.class_aggregation(cost_embeddings, text_guidance, is_kept)
+        out = None if is_watched(self.spatial_aggregation) else cost_embeddings
+        return self.class_aggregation(cost_embeddings, text_guidance, is_kept, out)
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Whether hooks may hold on to what a module returns.
+
+    What nothing holds on to is written over: to fetch fresh memory takes a processor as long as to fill it.
+    """
+    return any(part._forward_hooks for part in module.modules())
+
+
+def elu_plus_one(states: torch.Tensor) -> torch.Tensor:
+    """`elu(states) + 1`, the feature map of linear attention: `exp(x)` below zero, `x + 1` above."""
+    return states.clamp(max=0).exp() + states.relu()
 
 
 def costs_to_maps(cost_embeddings: torch.Tensor) -> torch.Tensor:
@@ -308,74 +357,3 @@ def maps_to_costs(maps: torch.Tensor, batch_size: int) -> torch.Tensor:
 def resize_costs(cost_embeddings: torch.Tensor, resize: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
     """Applies a resizing of pictures to cost embeddings."""
     return maps_to_costs(resize(costs_to_maps(cost_embeddings)), cost_embeddings.shape[0])
-
-
-def split_into_windows(
-    states: torch.Tensor, window: tuple[int, int], shift: tuple[int, ...], num_heads: int
-) -> torch.Tensor:
-    """Cuts (batch, classes, height, width, channels) into windows.
-
-    The grid is filled up to whole windows at the bottom and right, and rolled up and left by `shift`.
-
-    Returns:
-        (batch * classes, windows * heads, window area, channels / heads).
-    """
-    height, width = states.shape[2:4]
-    fill = (-height % window[0], -width % window[1])
-    if any(fill):
-        states = nn.functional.pad(states, (0, 0, 0, fill[1], 0, fill[0]))
-    if any(shift):
-        states = states.roll((-shift[0], -shift[1]), dims=(2, 3))
-    states = states.flatten(0, 1).unflatten(-1, (num_heads, -1))
-    states = states.unflatten(2, (-1, window[1])).unflatten(1, (-1, window[0]))
-    # (pictures, rows of windows, window height, columns of windows, window width, heads, channels)
-    return states.permute(0, 1, 3, 5, 2, 4, 6).flatten(4, 5).flatten(1, 3)
-
-
-def merge_windows(
-    attended: torch.Tensor, window: tuple[int, int], shift: tuple[int, ...], shape: torch.Size
-) -> torch.Tensor:
-    """Undoes [`split_into_windows`] on attention's output (batch * classes, window area, windows * heads, channels)."""
-    batch_size, num_classes, height, width, channels = shape
-    rows, columns = -(-height // window[0]), -(-width // window[1])
-    states = attended.reshape(-1, *window, rows, columns, channels)
-    states = states.permute(0, 3, 1, 4, 2, 5)
-    states = states.reshape(batch_size, num_classes, rows * window[0], columns * window[1], channels)
-    if any(shift):
-        states = states.roll(shift, dims=(2, 3))
-    return states[:, :, :height, :width]
-
-
-def window_mask(
-    height: int, width: int, window: tuple[int, int], shift: tuple[int, ...], like: torch.Tensor
-) -> torch.Tensor | None:
-    """What may attend to what in each window: only patches that were neighbours before rolling, never the filling.
-
-    Args:
-        height: Rows of the patch grid.
-        width: Columns of the patch grid.
-        window: A window's height and width.
-        shift: By how much the grid was rolled up and left.
-        like: A tensor that gives dtype and device.
-
-    Returns:
-        An additive mask (windows, window area, window area), or `None` where everything may attend to everything.
-    """
-    if not any(shift) and height % window[0] == 0 and width % window[1] == 0:
-        return None
-
-    def regions(size: int, window_size: int, axis_shift: int) -> torch.Tensor:
-        whole = -(-size // window_size) * window_size
-        places = (torch.arange(whole, device=like.device) + axis_shift) % whole
-        wrapped = torch.arange(whole, device=like.device) + axis_shift >= whole
-        return torch.where(places >= size, 2, wrapped.int())
-
-    region = 3 * regions(height, window[0], shift[0])[:, None] + regions(width, window[1], shift[1])
-    region = (
-        region.unflatten(1, (-1, window[1]))
-        .unflatten(0, (-1, window[0]))
-        .transpose(1, 2)
-        .reshape(-1, window[0] * window[1])
-    )
-    is_apart = region[:, :, None] != region[:, None, :]
-    return torch.zeros_like(is_apart, dtype=like.dtype).masked_fill(is_apart, torch.finfo(like.dtype).min)

@@ -20,6 +20,7 @@ def apply_in_parts(
     dim: int,
     values_per_item: int,
     checkpoint: Callable[..., torch.Tensor] | None = None,
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Calls a function on parts of its inputs and joins what it returns.
 
@@ -34,6 +35,7 @@ def apply_in_parts(
         values_per_item: Size of the largest tensor that one item along `dim` makes within the function.
         checkpoint: Gradient checkpointing, `torch.utils.checkpoint.checkpoint` with its settings: activations of each
             part are computed again for its gradients. `None` keeps them.
+        out: Where to write the result if it needs no gradients, possibly one of `split`; `None` = a tensor of its own.
     """
 
     def call(*inputs: torch.Tensor | None) -> torch.Tensor:
@@ -48,12 +50,12 @@ def apply_in_parts(
         limit = CHECKPOINTED_VALUES_PER_PART
     items = max(limit // max(values_per_item, 1), 1)
     if length <= items:
-        return call(*split, *shared)
+        result = call(*split, *shared)
+        return result if out is None or result.requires_grad else out.copy_(result)
     # parts of about equal length
     items = -(-length // -(-length // items))
 
     results = []
-    whole: torch.Tensor | None = None
     for start in range(0, length, items):
         count = min(items, length - start)
         parts = [None if tensor is None else tensor.narrow(dim, start, count) for tensor in split]
@@ -61,7 +63,7 @@ def apply_in_parts(
         if result.requires_grad:
             results.append(result)
             continue
-        if whole is None:
-            whole = result.new_empty((*result.shape[:dim], length, *result.shape[dim + 1 :]))
-        whole.narrow(dim, start, count).copy_(result)
-    return torch.cat(results, dim) if whole is None else whole
+        if out is None:
+            out = result.new_empty((*result.shape[:dim], length, *result.shape[dim + 1 :]))
+        out.narrow(dim, start, count).copy_(result)
+    return torch.cat(results, dim) if results or out is None else out

@@ -1,13 +1,15 @@
-"""Windows of a patch grid whose size is not known yet: what spatial aggregation computes when a model is exported."""
+"""Windows of a patch grid whose size is not known yet: what spatial aggregation computes in a compiled program."""
 
 import torch
+
+from .windows import flatten_windows, merge_windows, view_as_windows
 
 
 class FGASegSymbolicWindows:
     """Cuts grids of any size into windows, and puts them together, by the same operations whatever the size is.
 
-    An exported program has no branches. So every grid is filled up to whole windows, two an axis at least, and what
-    moves in the shifted form is looked up in tables that are computed from the size.
+    A compiled or exported program has no branches. So every grid is filled up to whole windows, two an axis at least,
+    and what moves in the shifted form is looked up in tables that are computed from the size.
 
     Args:
         height: Rows of the patch grid, possibly a `torch.SymInt`.
@@ -24,31 +26,22 @@ class FGASegSymbolicWindows:
             width, window_size, is_shifted, device
         )
 
-    def split(self, states: torch.Tensor, num_heads: int) -> torch.Tensor:
-        """Cuts (batch, classes, height, width, channels) into windows.
+    def split(self, states: torch.Tensor) -> torch.Tensor:
+        """Cuts (..., height, width, channels) into windows.
 
         Returns:
-            (batch * classes, windows * heads, window area, channels / heads).
-        """
-        states = states.flatten(0, 1).index_select(1, self.row_sources).index_select(2, self.column_sources)
-        states = states.unflatten(3, (num_heads, -1)).unflatten(2, (-1, self.window_size))
-        states = states.unflatten(1, (-1, self.window_size))
-        return states.permute(0, 1, 3, 5, 2, 4, 6).flatten(4, 5).flatten(1, 3)
-
-    def merge(self, attended: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        """Undoes [`split`] on attention's output.
-
-        Args:
-            attended: (batch * classes, window area, windows * heads, channels / heads).
-            like: The cost embeddings that went in: (batch, classes, height, width, channels).
+            (..., windows, window area, channels).
         """
         size = self.window_size
-        num_rows = self.row_sources.shape[0] // size
-        num_columns = self.column_sources.shape[0] // size
-        states = attended.reshape(attended.shape[0], size, size, num_rows, num_columns, like.shape[-1])
-        states = states.permute(0, 3, 1, 4, 2, 5).flatten(3, 4).flatten(1, 2)
-        states = states.index_select(1, self.row_places).index_select(2, self.column_places)
-        return states.view(like.shape)
+        states = states.index_select(-3, self.row_sources).index_select(-2, self.column_sources)
+        return flatten_windows(view_as_windows(states, (-1, size), (-1, size)))
+
+    def merge(self, windows: torch.Tensor) -> torch.Tensor:
+        """Undoes [`split`]."""
+        size = self.window_size
+        rows, columns = self.row_sources.shape[0] // size, self.column_sources.shape[0] // size
+        states = merge_windows(windows.unflatten(-2, (size, size)).unflatten(-4, (rows, columns)))
+        return states.index_select(-3, self.row_places).index_select(-2, self.column_places)
 
     def mask(self, dtype: torch.dtype) -> torch.Tensor:
         """Keeps apart what was not together before shifting, and the filling.
