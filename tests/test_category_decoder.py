@@ -9,6 +9,7 @@ from fgaseg_hf.category_decoder import (
     FGASegCostEmbedding,
     FGASegFusion,
     FGASegGuidedConvolutions,
+    FGASegLocalUpsampling,
     FGASegUpsamplingStage,
 )
 from fgaseg_hf.cost_aggregation import costs_to_maps, maps_to_costs
@@ -89,6 +90,48 @@ def test_upsampling_and_convolution_as_one_step():
     with torch.no_grad():
         expected = maps_to_costs(stage.convolutions(stage.upsampling(costs_to_maps(costs)), guidance), 2)
         torch.testing.assert_close(stage(costs, guidance), expected, atol=1e-5, rtol=1e-4)
+
+
+def embed_raise_and_convolve(embedding, upsampling, masks):
+    """Local embedding and upsampling module by module."""
+    maps = upsampling.upsampling(costs_to_maps(embedding(masks)))
+    return maps_to_costs(upsampling.convolutions(maps), masks.shape[0])
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (2, 5), (3, 3), (4, 7), (24, 24)])
+def test_local_embedding_and_upsampling_as_one_step(grid):
+    embedding = FGASegCostEmbedding(tiny_config()).double()
+    upsampling = FGASegLocalUpsampling(tiny_config()).double()
+    masks = torch.randn(2, 3, *grid, dtype=torch.float64, requires_grad=True)
+    composed = upsampling.compose(embedding)
+    assert composed
+    found = upsampling(masks, *composed)
+    expected = embed_raise_and_convolve(embedding, upsampling, masks)
+    torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
+
+    inputs = (masks, *embedding.parameters(), *upsampling.parameters())
+    direction = torch.randn_like(expected)
+    gradients = torch.autograd.grad(found, inputs, direction)
+    for ours, theirs in zip(gradients, torch.autograd.grad(expected, inputs, direction), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["local_embedding.convolution", "local_upsampling.upsampling", "local_upsampling.convolutions.convolution_1"],
+)
+def test_local_embedding_and_upsampling_with_a_hook(name):
+    torch.manual_seed(0)
+    decoder = FGASegCategoryDecoder(tiny_config()).eval()
+    inputs = (torch.randn(1, 4, 3, 3), torch.randn(1, 4, 3, 3), torch.randn(1, 4, 16), torch.randn(1, 16, 3, 3))
+    guidance = (torch.randn(1, 12, 6, 6), torch.randn(1, 8, 12, 12))
+    called = []
+    with torch.no_grad():
+        expected = decoder(*inputs, guidance).logits
+        decoder.get_submodule(name).register_forward_hook(lambda module, *_: called.append(module))
+        found = decoder(*inputs, guidance).logits
+    assert called
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from torch import nn
 from .class_selection import ClassSelection, gather_classes, highest_peaks, select_classes
 from .configuration_fgaseg import FGASegConfig
 from .cost_aggregation import FGASegAggregationLayer, costs_to_maps, maps_to_costs
-from .linear_composition import is_plain
+from .linear_composition import compose_embedding_and_raising, embed_and_raise, is_plain
 from .partwise_computation import apply_in_parts
 
 
@@ -91,7 +91,7 @@ class FGASegGuidedConvolutions(nn.Module):
             maps: (batch * classes, in_dim, height, width).
             guidance: (batch, guidance_dim, height, width), if the module has guidance.
         """
-        return self._finish(self.convolution_1(maps), self._convolve_guidance(guidance))
+        return self.finish(self.convolution_1(maps), self._convolve_guidance(guidance))
 
     def upsample_and_forward(
         self, maps: torch.Tensor, upsampling: nn.ConvTranspose2d, guidance: torch.Tensor | None = None
@@ -116,12 +116,9 @@ class FGASegGuidedConvolutions(nn.Module):
         shared = nn.functional.conv2d(ones, bias_kernel, padding=1)
         guided = self._convolve_guidance(guidance)
         raised = nn.functional.conv_transpose2d(maps, kernel, stride=2, padding=1)
-        return self._finish(raised, shared if guided is None else shared + guided)
+        return self.finish(raised, shared if guided is None else shared + guided)
 
-    def _convolve_guidance(self, guidance: torch.Tensor | None) -> torch.Tensor | None:
-        return None if self.guidance_convolution is None else self.guidance_convolution(guidance)
-
-    def _finish(self, maps: torch.Tensor, shared: torch.Tensor | None) -> torch.Tensor:
+    def finish(self, maps: torch.Tensor, shared: torch.Tensor | None = None) -> torch.Tensor:
         """What follows the first convolution; `shared` is added to every class's map."""
         if shared is not None:
             # In the memory format of the maps, which adding does several times as fast.
@@ -129,6 +126,9 @@ class FGASegGuidedConvolutions(nn.Module):
             maps = (maps.unflatten(0, (shared.shape[0], -1)) + shared.unsqueeze(1)).flatten(0, 1)
         maps = self.norm_1(maps).relu_()
         return self.norm_2(self.convolution_2(maps)).relu_()
+
+    def _convolve_guidance(self, guidance: torch.Tensor | None) -> torch.Tensor | None:
+        return None if self.guidance_convolution is None else self.guidance_convolution(guidance)
 
 
 class FGASegUpsamplingStage(nn.Module):
@@ -154,7 +154,10 @@ class FGASegUpsamplingStage(nn.Module):
 
 
 class FGASegLocalUpsampling(nn.Module):
-    """Brings the local embedding to the resolution of the second upsampling stage, without guidance."""
+    """Brings the local embedding to the resolution of the second upsampling stage, without guidance.
+
+    Nothing else sees the embedding at this place, so it is computed in one step with the upsampling.
+    """
 
     def __init__(self, config: FGASegConfig) -> None:
         super().__init__()
@@ -162,10 +165,28 @@ class FGASegLocalUpsampling(nn.Module):
         self.upsampling = nn.ConvTranspose2d(config.decoder_hidden_dim, dim, kernel_size=2, stride=2)
         self.convolutions = FGASegGuidedConvolutions(dim, 0, dim)
 
-    def forward(self, local_embeddings: torch.Tensor) -> torch.Tensor:
-        """(batch, classes, height, width, channels) -> (batch, classes, 2 height, 2 width, decoder_dims[0])."""
-        maps = self.convolutions.upsample_and_forward(costs_to_maps(local_embeddings), self.upsampling)
-        return maps_to_costs(maps, local_embeddings.shape[0])
+    def compose(self, embedding: FGASegCostEmbedding) -> tuple[torch.Tensor, ...]:
+        """What `forward` needs for one step: weight and bias, or nothing if a module must be called itself."""
+        embedding_convolution, convolution = embedding.convolution, self.convolutions.convolution_1
+        if not (is_plain(embedding_convolution) and is_plain(self.upsampling) and is_plain(convolution)):
+            return ()
+        return compose_embedding_and_raising(embedding_convolution, self.upsampling, convolution)
+
+    def forward(self, local_states: torch.Tensor, *composed: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            local_states: Local embeddings (batch, classes, height, width, channels); with `composed`, the pseudo-masks
+                that they would be made of, (batch, classes, height, width).
+            composed: What `compose` returned for their embedding.
+
+        Returns:
+            (batch, classes, 2 height, 2 width, decoder_dims[0]).
+        """
+        if composed:
+            maps = self.convolutions.finish(embed_and_raise(local_states.flatten(0, 1), *composed))
+        else:
+            maps = self.convolutions.upsample_and_forward(costs_to_maps(local_states), self.upsampling)
+        return maps_to_costs(maps, local_states.shape[0])
 
 
 class FGASegMaskHead(nn.Module):
@@ -278,7 +299,8 @@ class FGASegCategoryDecoder(nn.Module):
         auxiliary_logits += self._all_classes(scores_1, selection)
         if self.config.class_selection_rule == "union":
             selection, (costs, local_pseudo_masks) = self._keep_best(scores_1, selection, costs, local_pseudo_masks)
-        costs = self._by_class(self._upsample, (costs, local_pseudo_masks), (guidance_1,), 4 * 2 * dim_1)
+        composed = () if local_pseudo_masks is None else self.local_upsampling.compose(self.local_embedding)
+        costs = self._by_class(self._upsample, (costs, local_pseudo_masks), (guidance_1, *composed), 4 * 2 * dim_1)
 
         # step 6: up to 4 x the patch grid
         scores_2 = self._score(2, costs)
@@ -376,13 +398,18 @@ class FGASegCategoryDecoder(nn.Module):
         return self.fusions[1](costs, self.local_embedding(local_pseudo_masks))
 
     def _upsample(
-        self, costs: torch.Tensor, local_pseudo_masks: torch.Tensor | None, guidance: torch.Tensor
+        self,
+        costs: torch.Tensor,
+        local_pseudo_masks: torch.Tensor | None,
+        guidance: torch.Tensor,
+        *composed: torch.Tensor,
     ) -> torch.Tensor:
         """Up to 2 x the patch grid, with the local embedding fused in there."""
         costs = self.upsampling_1(costs, guidance)
         if local_pseudo_masks is None:
             return costs
-        return self.fusions[2](costs, self.local_upsampling(self.local_embedding(local_pseudo_masks)))
+        local_states = local_pseudo_masks if composed else self.local_embedding(local_pseudo_masks)
+        return self.fusions[2](costs, self.local_upsampling(local_states, *composed))
 
     def _upsample_and_classify(self, costs: torch.Tensor, guidance: torch.Tensor) -> torch.Tensor:
         return self.head(self.upsampling_2(costs, guidance))

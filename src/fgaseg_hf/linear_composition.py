@@ -1,6 +1,7 @@
 """Linear layers that follow each other, or stand side by side, as one: the same answers from less work."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import nn
@@ -35,3 +36,90 @@ def apply_side_by_side(linears: Sequence[nn.Linear], states: torch.Tensor) -> tu
     weight = torch.cat([linear.weight for linear in linears])
     bias = torch.cat([linear.bias for linear in linears])
     return nn.functional.linear(states, weight, bias).split([linear.out_features for linear in linears], dim=-1)
+
+
+def compose_embedding_and_raising(
+    embedding: nn.Conv2d, upsampling: nn.ConvTranspose2d, convolution: nn.Conv2d
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Puts three linear steps together for [`embed_and_raise`].
+
+    They turn a patch of the map, two wider than the embedding's kernel, into the 2 x 2 positions of the doubled grid
+    that its middle becomes, but for the edge: beyond it the convolution sees zeros, where one step sees what embedding
+    and upsampling would be there. Those shares are kernels too, to be taken off at the edge.
+
+    Args:
+        embedding: Convolution of one channel, its kernel's size odd; keeps the grid.
+        upsampling: Doubles the grid, kernel and stride 2.
+        convolution: Kernel 3 x 3, without bias; keeps the grid.
+
+    Returns:
+        Weight (4, 4, channels, size, size) and bias (4, 4, channels). Along each of the first two axes: the first and
+        the second position of the doubled grid, the share from before the edge in the first position, and the share
+        from behind the edge in the last.
+    """
+    # What a one on the map becomes, and of it what each place of a patch gives the 4 x 4 raised positions that the
+    # convolution looks at: those of the patch's middle and one more on each side.
+    response = nn.functional.conv_transpose2d(embedding.weight.flip(2, 3).transpose(0, 1), upsampling.weight, stride=2)
+    windows = nn.functional.pad(response, (3, 3, 3, 3)).unfold(2, 4, 2).unfold(3, 4, 2).flip(2, 3)[0]
+    size = windows.shape[1]
+    # The biases are the same in every patch; the window begins at the second position of the patch before.
+    embedding_bias, upsampling_bias = cast(torch.Tensor, embedding.bias), cast(torch.Tensor, upsampling.bias)
+    constant = torch.einsum("c,coyx->oyx", embedding_bias, upsampling.weight) + upsampling_bias[:, None, None]
+    constant = constant.flip(1, 2).repeat(1, 2, 2)
+    windows = torch.cat((windows.flatten(1, 2), constant.unsqueeze(1)), dim=1).transpose(0, 1)
+
+    # Beyond an edge lies the window's outermost line, which only the outermost line of the convolution's kernel sees.
+    lines = (slice(None), slice(0, 1), slice(-1, None))
+    kernels = [
+        [
+            nn.functional.conv2d(windows[:, :, rows, columns], convolution.weight[:, :, rows, columns])
+            for columns in lines
+        ]
+        for rows in lines
+    ]
+    kernel = torch.cat([torch.cat(row, dim=3) for row in kernels], dim=2).permute(2, 3, 1, 0)
+    weight, bias = kernel.split((size * size, 1), dim=-1)
+    return weight.unflatten(-1, (size, size)).contiguous(), bias.squeeze(-1)
+
+
+def embed_and_raise(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Embeds maps, doubles their grid and convolves the result, in one step.
+
+    Args:
+        maps: (maps, height, width).
+        weight: (4, 4, channels, size, size), of [`compose_embedding_and_raising`].
+        bias: (4, 4, channels), of the same.
+
+    Returns:
+        (maps, channels, 2 height, 2 width), in the channels-last memory format.
+    """
+    size = weight.shape[-1]
+    # A product with patches written out is twice as fast as a convolution of a single channel.
+    patches = nn.functional.pad(maps, (size // 2,) * 4).unfold(1, size, 1).unfold(2, size, 1).flatten(3)
+    raised = _raise_columns(patches, weight[:, :2], bias[:, :2])
+    raised[:, :, :1, :, :1] -= _raise_columns(patches[:, :, :1], weight[:, 2:3], bias[:, 2:3])
+    raised[:, :, -1:, :, -1:] -= _raise_columns(patches[:, :, -1:], weight[:, 3:], bias[:, 3:])
+    return raised.transpose(2, 3).flatten(1, 2).flatten(2, 3).permute(0, 3, 1, 2)
+
+
+def _raise_columns(patches: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Raises whole columns, exact at their upper and lower end.
+
+    Args:
+        patches: (maps, height, columns, patch area).
+        weight: (4, 1 or 2, channels, size, size).
+        bias: (4, 1 or 2, channels).
+
+    Returns:
+        (maps, height, columns, 2, 1 or 2, channels).
+    """
+    raised = _raise_patches(patches, weight[:2], bias[:2])
+    raised[:, :1, :, :1] -= _raise_patches(patches[:, :1], weight[2:3], bias[2:3])
+    raised[:, -1:, :, -1:] -= _raise_patches(patches[:, -1:], weight[3:], bias[3:])
+    return raised
+
+
+def _raise_patches(patches: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """(..., patch area) -> (..., 1 or 2, 1 or 2, channels)."""
+    raised = nn.functional.linear(patches.flatten(0, 2), weight.flatten(3).flatten(0, 2), bias.flatten())
+    return raised.unflatten(-1, bias.shape).unflatten(0, patches.shape[:3])
