@@ -2,11 +2,13 @@
 
 import copy
 import warnings
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import transformers
 from accelerate import (
     cpu_offload,
     disk_offload,
@@ -15,10 +17,12 @@ from accelerate import (
     load_checkpoint_and_dispatch,
 )
 from accelerate.utils import compute_module_sizes
+from packaging.version import Version
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from tiny_models import CLASS_NAMES, tiny_config, tiny_inputs, tiny_model, tiny_processor
 from transformers import AutoModelForSemanticSegmentation
+from transformers.integrations.peft import MIN_PEFT_VERSION
 
 from fgaseg_hf import FGASegForSemanticSegmentation
 
@@ -284,6 +288,11 @@ def test_lora_on_query_and_value(tmp_path: Path) -> None:
     torch.testing.assert_close(logits_of(merged), tuned, atol=1e-4, rtol=1e-3)
 
 
+# A release of Transformers may ask for one of PEFT that is yet to come.
+@pytest.mark.skipif(
+    Version(metadata.version("peft")) < Version(MIN_PEFT_VERSION),
+    reason=f"Transformers {transformers.__version__} refuses PEFT before {MIN_PEFT_VERSION}",
+)
 def test_adapters_of_transformers_own(tmp_path: Path) -> None:
     model = tiny_model()
     expected = logits_of(model)
