@@ -24,7 +24,7 @@ def test_guidance_convolved_once_equals_guidance_beside_every_class():
     with torch.no_grad():
         expected = module.norm_1(torch.nn.functional.conv2d(beside, weight, padding=1)).relu()
         expected = module.norm_2(module.convolution_2(expected)).relu()
-        torch.testing.assert_close(module(maps, guidance), expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(module(maps, module.convolve_guidance(guidance)), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_stage_doubles_the_grid_class_by_class():
@@ -32,8 +32,8 @@ def test_a_stage_doubles_the_grid_class_by_class():
     stage = FGASegUpsamplingStage(in_dim=32, guidance_dim=8, out_dim=16)
     costs, guidance = torch.randn(2, 3, 4, 5, 32), torch.randn(2, 8, 8, 10)
     with torch.no_grad():
-        raised = stage(costs, guidance)
-        alone = stage(costs[1:, 2:], guidance[1:])
+        raised = stage(costs, *stage.share(guidance))
+        alone = stage(costs[1:, 2:], *stage.share(guidance[1:]))
     assert raised.shape == (2, 3, 8, 10, 16)
     torch.testing.assert_close(raised[1:, 2:], alone, atol=1e-5, rtol=1e-4)
 
@@ -87,9 +87,13 @@ def test_upsampling_and_convolution_as_one_step():
     torch.manual_seed(0)
     stage = FGASegUpsamplingStage(in_dim=32, guidance_dim=8, out_dim=16)
     costs, guidance = torch.randn(2, 3, 4, 5, 32), torch.randn(2, 8, 8, 10)
+    called = []
     with torch.no_grad():
-        expected = maps_to_costs(stage.convolutions(stage.upsampling(costs_to_maps(costs)), guidance), 2)
-        torch.testing.assert_close(stage(costs, guidance), expected, atol=1e-5, rtol=1e-4)
+        composed = stage(costs, *stage.share(guidance))
+        stage.upsampling.register_forward_hook(lambda module, *_: called.append(module))
+        expected = stage(costs, *stage.share(guidance))
+    assert called
+    torch.testing.assert_close(composed, expected, atol=1e-5, rtol=1e-4)
 
 
 def embed_raise_and_convolve(embedding, upsampling, masks):

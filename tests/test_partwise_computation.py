@@ -1,5 +1,8 @@
 """Parts beside the whole: values, gradients, and how large the parts are."""
 
+import platform
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -112,3 +115,28 @@ def test_the_models_gradients_in_parts(monkeypatch, is_checkpointed):
     assert gradients[0].keys() == gradients[1].keys()
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient, atol=1e-5, rtol=1e-3)
+
+
+PAGES_FETCHED = """
+import resource, sys
+import torch
+from fgaseg_hf.partwise_computation import keep_freed_memory
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [torch.ones(2**21) for _ in range(4)]
+    del blocks
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators decide otherwise")
+def test_freed_memory_is_kept_at_hand():
+    fetched = {
+        mode: int(subprocess.run([sys.executable, "-c", PAGES_FETCHED, mode], check=True, capture_output=True).stdout)
+        for mode in ("keep", "give back")
+    }
+    # Four blocks of 8 MiB are 8192 pages.
+    assert 2 * fetched["keep"] < fetched["give back"], fetched

@@ -10,7 +10,7 @@ from torch import nn
 from .class_selection import ClassSelection, gather_classes, highest_peaks, select_classes
 from .configuration_fgaseg import FGASegConfig
 from .cost_aggregation import FGASegAggregationLayer, costs_to_maps, maps_to_costs
-from .linear_composition import compose_embedding_and_raising, embed_and_raise, is_plain
+from .linear_composition import compose_embedding_and_raising, compose_upsampling, embed_and_raise, is_plain
 from .partwise_computation import apply_in_parts
 
 
@@ -85,50 +85,27 @@ class FGASegGuidedConvolutions(nn.Module):
         self.convolution_2 = nn.Conv2d(out_dim, out_dim, kernel_size=3, padding=1, bias=False)
         self.norm_2 = nn.GroupNorm(out_dim // 16, out_dim)
 
-    def forward(self, maps: torch.Tensor, guidance: torch.Tensor | None = None) -> torch.Tensor:
+    def convolve_guidance(self, guidance: torch.Tensor) -> torch.Tensor:
+        """(batch, guidance_dim, height, width) -> (batch, out_dim, height, width): what `forward` adds."""
+        return cast(nn.Conv2d, self.guidance_convolution)(guidance)
+
+    def forward(self, maps: torch.Tensor, shared: torch.Tensor | None = None) -> torch.Tensor:
         """
         Args:
             maps: (batch * classes, in_dim, height, width).
-            guidance: (batch, guidance_dim, height, width), if the module has guidance.
-        """
-        return self.finish(self.convolution_1(maps), self._convolve_guidance(guidance))
+            shared: What `convolve_guidance` returned, if the module has guidance.
 
-    def upsample_and_forward(
-        self, maps: torch.Tensor, upsampling: nn.ConvTranspose2d, guidance: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Computes `forward(upsampling(maps), guidance)`, with upsampling and first convolution as one step.
-
-        Args:
-            maps: (batch * classes, channels, height, width).
-            upsampling: Doubles the grid, kernel and stride 2.
-            guidance: (batch, guidance_dim, 2 height, 2 width), if the module has guidance.
+        Returns:
+            (batch * classes, out_dim, height, width).
         """
-        if not (is_plain(upsampling) and is_plain(self.convolution_1)):
-            return self.forward(upsampling(maps), guidance)
-        # A transposed convolution (2 x 2, stride 2), then a convolution (3 x 3), is one transposed convolution
-        # (4 x 4, stride 2): half the work, and no maps between. Its kernel is what a single patch becomes.
-        kernel = nn.functional.conv2d(upsampling.weight, self.convolution_1.weight, padding=2)
-        kernel = kernel.contiguous(memory_format=torch.channels_last)
-        # The upsampling's bias is the same everywhere but for the edge, beyond which the convolution sees zeros.
-        bias = cast(torch.Tensor, upsampling.bias)
-        bias_kernel = torch.einsum("oiyx,i->oyx", self.convolution_1.weight, bias).unsqueeze(1)
-        ones = maps.new_ones(1, 1, 2 * maps.shape[2], 2 * maps.shape[3])
-        shared = nn.functional.conv2d(ones, bias_kernel, padding=1)
-        guided = self._convolve_guidance(guidance)
-        raised = nn.functional.conv_transpose2d(maps, kernel, stride=2, padding=1)
-        return self.finish(raised, shared if guided is None else shared + guided)
+        return self.finish(self.convolution_1(maps), shared)
 
     def finish(self, maps: torch.Tensor, shared: torch.Tensor | None = None) -> torch.Tensor:
         """What follows the first convolution; `shared` is added to every class's map."""
         if shared is not None:
-            # In the memory format of the maps, which adding does several times as fast.
-            shared = shared.contiguous(memory_format=torch.channels_last)
             maps = (maps.unflatten(0, (shared.shape[0], -1)) + shared.unsqueeze(1)).flatten(0, 1)
         maps = self.norm_1(maps).relu_()
         return self.norm_2(self.convolution_2(maps)).relu_()
-
-    def _convolve_guidance(self, guidance: torch.Tensor | None) -> torch.Tensor | None:
-        return None if self.guidance_convolution is None else self.guidance_convolution(guidance)
 
 
 class FGASegUpsamplingStage(nn.Module):
@@ -139,17 +116,39 @@ class FGASegUpsamplingStage(nn.Module):
         self.upsampling = nn.ConvTranspose2d(in_dim, in_dim - guidance_dim, kernel_size=2, stride=2)
         self.convolutions = FGASegGuidedConvolutions(in_dim - guidance_dim, guidance_dim, out_dim)
 
-    def forward(self, cost_embeddings: torch.Tensor, guidance: torch.Tensor) -> torch.Tensor:
+    def share(self, guidance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Computes once a picture what `forward` needs for each class.
+
+        Args:
+            guidance: (batch, guidance_dim, 2 height, 2 width).
+
+        Returns:
+            A map that all classes share, (batch, out_dim, 2 height, 2 width), and the kernel of upsampling and first
+            convolution as one step, (in_dim, out_dim, 4, 4), or `None` if a module must be called itself.
+        """
+        shared, kernel = self.convolutions.convolve_guidance(guidance), None
+        if is_plain(self.upsampling) and is_plain(self.convolutions.convolution_1):
+            height, width = guidance.shape[-2:]
+            kernel, bias = compose_upsampling(self.upsampling, self.convolutions.convolution_1, height, width)
+            shared = shared + bias
+        # In the memory format of the maps, which adding does several times as fast.
+        return shared.contiguous(memory_format=torch.channels_last), kernel
+
+    def forward(self, cost_embeddings: torch.Tensor, shared: torch.Tensor, kernel: torch.Tensor | None) -> torch.Tensor:
         """
         Args:
             cost_embeddings: (batch, classes, height, width, in_dim).
-            guidance: (batch, guidance_dim, 2 height, 2 width).
+            shared: The map that `share` returned.
+            kernel: The kernel that it returned.
 
         Returns:
             (batch, classes, 2 height, 2 width, out_dim).
         """
         maps = costs_to_maps(cost_embeddings)
-        maps = self.convolutions.upsample_and_forward(maps, self.upsampling, guidance)
+        if kernel is None:
+            maps = self.convolutions(self.upsampling(maps), shared)
+        else:
+            maps = self.convolutions.finish(nn.functional.conv_transpose2d(maps, kernel, stride=2, padding=1), shared)
         return maps_to_costs(maps, cost_embeddings.shape[0])
 
 
@@ -185,7 +184,7 @@ class FGASegLocalUpsampling(nn.Module):
         if composed:
             maps = self.convolutions.finish(embed_and_raise(local_states.flatten(0, 1), *composed))
         else:
-            maps = self.convolutions.upsample_and_forward(costs_to_maps(local_states), self.upsampling)
+            maps = self.convolutions(self.upsampling(costs_to_maps(local_states)))
         return maps_to_costs(maps, local_states.shape[0])
 
 
@@ -300,21 +299,23 @@ class FGASegCategoryDecoder(nn.Module):
         if self.config.class_selection_rule == "union":
             selection, (costs, local_pseudo_masks) = self._keep_best(scores_1, selection, costs, local_pseudo_masks)
         composed = () if local_pseudo_masks is None else self.local_upsampling.compose(self.local_embedding)
-        costs = self._by_class(self._upsample, (costs, local_pseudo_masks), (guidance_1, *composed), 4 * 2 * dim_1)
+        shared = (*self.upsampling_1.share(guidance_1), *composed)
+        costs = self._by_class(self._upsample, (costs, local_pseudo_masks), shared, 4 * 2 * dim_1)
 
         # step 6: up to 4 x the patch grid
         scores_2 = self._score(2, costs)
         auxiliary_logits += self._all_classes(scores_2, selection)
         if self.config.class_selection_rule == "union":
             selection, (costs,) = self._keep_best(scores_2, selection, costs)
-        logits = self._by_class(self._upsample_and_classify, (costs,), (guidance_2,), 4 * dim_2)
+        shared = self.upsampling_2.share(guidance_2)
+        logits = self._by_class(self._upsample_and_classify, (costs,), shared, 4 * dim_2)
         return FGASegDecoderOutput(selection.scatter(logits), auxiliary_logits, selection.indices)
 
     def _by_class(
         self,
         function: Callable[..., torch.Tensor],
         by_class: tuple[torch.Tensor | None, ...],
-        shared: tuple[torch.Tensor, ...],
+        shared: tuple[torch.Tensor | None, ...],
         values_per_position: int,
     ) -> torch.Tensor:
         """Applies a function of each class by itself, a few classes at a time."""
@@ -401,18 +402,21 @@ class FGASegCategoryDecoder(nn.Module):
         self,
         costs: torch.Tensor,
         local_pseudo_masks: torch.Tensor | None,
-        guidance: torch.Tensor,
+        shared: torch.Tensor,
+        kernel: torch.Tensor | None,
         *composed: torch.Tensor,
     ) -> torch.Tensor:
         """Up to 2 x the patch grid, with the local embedding fused in there."""
-        costs = self.upsampling_1(costs, guidance)
+        costs = self.upsampling_1(costs, shared, kernel)
         if local_pseudo_masks is None:
             return costs
         local_states = local_pseudo_masks if composed else self.local_embedding(local_pseudo_masks)
         return self.fusions[2](costs, self.local_upsampling(local_states, *composed))
 
-    def _upsample_and_classify(self, costs: torch.Tensor, guidance: torch.Tensor) -> torch.Tensor:
-        return self.head(self.upsampling_2(costs, guidance))
+    def _upsample_and_classify(
+        self, costs: torch.Tensor, shared: torch.Tensor, kernel: torch.Tensor | None
+    ) -> torch.Tensor:
+        return self.head(self.upsampling_2(costs, shared, kernel))
 
     def _score(self, place: int, costs: torch.Tensor) -> torch.Tensor | None:
         return self.auxiliary_heads[place](costs) if self.config.use_auxiliary_heads else None

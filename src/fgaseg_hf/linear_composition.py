@@ -38,6 +38,31 @@ def apply_side_by_side(linears: Sequence[nn.Linear], states: torch.Tensor) -> tu
     return nn.functional.linear(states, weight, bias).split([linear.out_features for linear in linears], dim=-1)
 
 
+def compose_upsampling(
+    upsampling: nn.ConvTranspose2d, convolution: nn.Conv2d, height: int, width: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Puts upsampling and the convolution after it together: half the work, and no maps between.
+
+    A transposed convolution (2 x 2, stride 2), then a convolution (3 x 3), is one transposed convolution (4 x 4,
+    stride 2, padding 1).
+
+    Args:
+        upsampling: Doubles the grid, kernel and stride 2.
+        convolution: Kernel 3 x 3, without bias; keeps the grid.
+        height: Of the doubled grid.
+        width: Of the doubled grid.
+
+    Returns:
+        Weight (channels before, channels after, 4, 4), channels last, and bias (1, channels after, height, width).
+    """
+    # The kernel is what a single patch becomes.
+    weight = nn.functional.conv2d(upsampling.weight, convolution.weight, padding=2)
+    # The upsampling's bias is the same everywhere but for the edge, beyond which the convolution sees zeros.
+    kernel = torch.einsum("oiyx,i->oyx", convolution.weight, cast(torch.Tensor, upsampling.bias)).unsqueeze(1)
+    bias = nn.functional.conv2d(kernel.new_ones(1, 1, height, width), kernel, padding=1)
+    return weight.contiguous(memory_format=torch.channels_last), bias
+
+
 def compose_embedding_and_raising(
     embedding: nn.Conv2d, upsampling: nn.ConvTranspose2d, convolution: nn.Conv2d
 ) -> tuple[torch.Tensor, torch.Tensor]:

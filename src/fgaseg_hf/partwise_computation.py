@@ -1,5 +1,6 @@
 """Work on many classes or rows, a part at a time: less memory at once, and what is at work fits into cache."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -45,7 +46,10 @@ def apply_in_parts(
         return call(*split, *shared)
     first = next(tensor for tensor in split if tensor is not None)
     length = first.shape[dim]
-    limit = PROCESSOR_VALUES_PER_PART if first.device.type == "cpu" else ACCELERATOR_VALUES_PER_PART
+    limit = ACCELERATOR_VALUES_PER_PART
+    if first.device.type == "cpu":
+        limit = PROCESSOR_VALUES_PER_PART
+        keep_freed_memory()
     if checkpoint is not None:
         limit = CHECKPOINTED_VALUES_PER_PART
     items = max(limit // max(values_per_item, 1), 1)
@@ -67,3 +71,14 @@ def apply_in_parts(
             out = result.new_empty((*result.shape[:dim], length, *result.shape[dim + 1 :]))
         out.narrow(dim, start, count).copy_(result)
     return torch.cat(results, dim) if results or out is None else out
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Has the GNU C library keep what the next part needs again, instead of giving it back to the system.
+
+    Blocks as large as a part's are asked of the system one by one, and their pages fetched anew, until a block of that
+    size was freed; and twice the size of the largest such block, but at most of 32 MiB, is kept at hand from then on
+    (`M_MMAP_THRESHOLD` in mallopt(3)). So one of almost that size is freed, never touched. Elsewhere nothing changes.
+    """
+    torch.empty(2**25 - 2**13, dtype=torch.uint8, device="cpu")
