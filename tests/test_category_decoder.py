@@ -10,9 +10,16 @@ from fgaseg_hf.category_decoder import (
     FGASegFusion,
     FGASegGuidedConvolutions,
     FGASegLocalUpsampling,
+    FGASegMaskHead,
     FGASegUpsamplingStage,
 )
 from fgaseg_hf.cost_aggregation import costs_to_maps, maps_to_costs
+
+
+def made_up_inputs():
+    """What the decoder of the tiny configuration is given for four classes on 3 x 3 patches."""
+    masks, local, text, patches = (torch.randn(1, *shape) for shape in ((4, 3, 3), (4, 3, 3), (4, 16), (16, 3, 3)))
+    return masks, local, text, patches, (torch.randn(1, 12, 6, 6), torch.randn(1, 8, 12, 12))
 
 
 def test_guidance_convolved_once_equals_guidance_beside_every_class():
@@ -127,15 +134,66 @@ def test_local_embedding_and_upsampling_as_one_step(grid):
 def test_local_embedding_and_upsampling_with_a_hook(name):
     torch.manual_seed(0)
     decoder = FGASegCategoryDecoder(tiny_config()).eval()
-    inputs = (torch.randn(1, 4, 3, 3), torch.randn(1, 4, 3, 3), torch.randn(1, 4, 16), torch.randn(1, 16, 3, 3))
-    guidance = (torch.randn(1, 12, 6, 6), torch.randn(1, 8, 12, 12))
+    inputs = made_up_inputs()
     called = []
     with torch.no_grad():
-        expected = decoder(*inputs, guidance).logits
+        expected = decoder(*inputs).logits
         decoder.get_submodule(name).register_forward_hook(lambda module, *_: called.append(module))
-        found = decoder(*inputs, guidance).logits
+        found = decoder(*inputs).logits
     assert called
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("fusion", ["cat", "add"])
+def test_second_fusion_in_one_step(fusion):
+    torch.manual_seed(0)
+    decoder = FGASegCategoryDecoder(tiny_config(fusion=fusion))
+    dim = decoder.config.decoder_hidden_dim
+    costs, local = torch.randn(2, 3, 5, 4, dim), torch.randn(2, 3, 5, 4)
+    dims = decoder.config.projected_guidance_dims
+    shared = decoder._share(torch.randn(2, dims[0], 10, 8), torch.randn(2, dims[1], 20, 16))
+    assert shared.fusion_kernel is not None
+    expected = decoder.fusions[1](costs, decoder.local_embedding(local))
+    fused, scores = decoder._fuse_again(costs, local, shared)
+    torch.testing.assert_close(fused, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(scores, decoder.auxiliary_heads[1](expected), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [16, 32])
+@pytest.mark.parametrize("grid", [(5, 4), (1, 1), (1, 7)])
+def test_a_head_is_its_convolution(channels, grid):
+    torch.manual_seed(0)
+    head = FGASegMaskHead(channels).double()
+    costs = torch.randn(2, 3, *grid, channels, dtype=torch.float64, requires_grad=True)
+    expected = head.convolution(costs_to_maps(costs)).view(2, 3, *grid)
+    scores = head(costs)
+    torch.testing.assert_close(scores, expected)
+    weights = torch.randn_like(expected)
+    needed = (costs, head.convolution.weight, head.convolution.bias)
+    gradients = (torch.autograd.grad((maps * weights).sum(), needed) for maps in (scores, expected))
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["aggregation_layers.0", "aggregation_layers.1", "fusions.0.linear"])
+@pytest.mark.parametrize("is_before", [False, True])
+def test_what_a_hook_keeps_is_not_written_over(name, is_before):
+    torch.manual_seed(0)
+    decoder = FGASegCategoryDecoder(tiny_config()).eval()
+    inputs = made_up_inputs()
+    kept = []
+
+    def keep(module, inputs, output=None):
+        states = inputs[0] if output is None else output
+        kept.append((states, states.clone()))
+
+    module = decoder.get_submodule(name)
+    module.register_forward_pre_hook(keep) if is_before else module.register_forward_hook(keep)
+    with torch.no_grad():
+        decoder(*inputs)
+    assert kept
+    for states, at_the_time in kept:
+        assert torch.equal(states, at_the_time)
 
 
 @pytest.mark.parametrize(
@@ -159,8 +217,7 @@ def test_hooks_and_adapters_are_heard():
     """What works through a module's call must not be passed over by computing with its weights."""
     torch.manual_seed(0)
     decoder = FGASegCategoryDecoder(tiny_config()).eval()
-    inputs = (torch.randn(1, 4, 3, 3), torch.randn(1, 4, 3, 3), torch.randn(1, 4, 16), torch.randn(1, 16, 3, 3))
-    guidance = (torch.randn(1, 12, 6, 6), torch.randn(1, 8, 12, 12))
+    inputs = made_up_inputs()
     spatial, classes = (
         decoder.aggregation_layers[0].spatial_aggregation,
         decoder.aggregation_layers[0].class_aggregation,
@@ -168,19 +225,21 @@ def test_hooks_and_adapters_are_heard():
     modules = [
         decoder.global_embedding.convolution,
         decoder.fusions[0].linear,
+        decoder.fusions[1].linear,
         spatial.blocks[0].attention.key,
         classes.attention.value,
         decoder.auxiliary_heads[0].convolution,
         decoder.upsampling_1.upsampling,
         decoder.upsampling_2.convolutions.convolution_1,
         decoder.local_upsampling.upsampling,
+        decoder.head.convolution,
     ]
     with torch.no_grad():
-        plain = decoder(*inputs, guidance)
+        plain = decoder(*inputs)
         called = []
         for module in modules:
             module.register_forward_hook(lambda module, *_: called.append(module))
-        hooked = decoder(*inputs, guidance)
+        hooked = decoder(*inputs)
     assert set(called) == set(modules)
     torch.testing.assert_close(hooked.logits, plain.logits, atol=1e-5, rtol=1e-4)
     for ours, theirs in zip(hooked.auxiliary_logits, plain.auxiliary_logits, strict=True):

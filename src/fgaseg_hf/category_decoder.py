@@ -1,16 +1,23 @@
 """Step 5: the category-aware decoder. Fuses the pseudo-masks, aggregates them, and brings them up with guidance."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from functools import partial
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import nn
 
 from .class_selection import ClassSelection, gather_classes, highest_peaks, select_classes
 from .configuration_fgaseg import FGASegConfig
-from .cost_aggregation import FGASegAggregationLayer, costs_to_maps, maps_to_costs
-from .linear_composition import compose_embedding_and_raising, compose_upsampling, embed_and_raise, is_plain
+from .cost_aggregation import FGASegAggregationLayer, costs_to_maps, is_watched, maps_to_costs
+from .linear_composition import (
+    compose_embedding_and_raising,
+    compose_upsampling,
+    convolve_few_channels,
+    embed_and_raise,
+    is_plain,
+)
 from .partwise_computation import apply_in_parts
 
 
@@ -27,6 +34,30 @@ class FGASegDecoderOutput:
     logits: torch.Tensor
     auxiliary_logits: tuple[torch.Tensor, ...]
     kept_classes: torch.Tensor
+
+
+class FGASegSharedMaps(NamedTuple):
+    """What all classes share on their way up, computed once a picture.
+
+    Attributes:
+        map_1: Of [`FGASegUpsamplingStage.share`], for the first stage.
+        kernel_1: Of the same.
+        map_2: For the second stage.
+        kernel_2: Of the same.
+        fusion_kernel: Local embedding and its share of the second fusion, (channels, 1, 7, 7); `None`: to be called.
+        fusion_bias: (channels,).
+        local_weight: Of [`FGASegLocalUpsampling.compose`]; `None`: to be called.
+        local_bias: Of the same.
+    """
+
+    map_1: torch.Tensor
+    kernel_1: torch.Tensor | None
+    map_2: torch.Tensor
+    kernel_2: torch.Tensor | None
+    fusion_kernel: torch.Tensor | None
+    fusion_bias: torch.Tensor | None
+    local_weight: torch.Tensor | None
+    local_bias: torch.Tensor | None
 
 
 class FGASegCostEmbedding(nn.Module):
@@ -197,8 +228,17 @@ class FGASegMaskHead(nn.Module):
 
     def forward(self, cost_embeddings: torch.Tensor) -> torch.Tensor:
         """(batch, classes, height, width, channels) -> (batch, classes, height, width)."""
-        maps = self.convolution(costs_to_maps(cost_embeddings)).squeeze(1)
-        return maps.unflatten(0, (cost_embeddings.shape[0], -1))
+        grid = cost_embeddings.shape[2:4]
+        if is_plain(self.convolution):
+            # A convolution to a single channel is slow: each tap's product instead, and their sum at the taps' places.
+            taps = self.convolution.weight[0].flatten(1).T.flip(0)
+            products = torch.matmul(taps, cost_embeddings.flatten(2, 3).flatten(0, 1).transpose(1, 2))
+            maps = nn.functional.fold(products, grid, kernel_size=3, padding=1) + cast(
+                torch.Tensor, self.convolution.bias
+            )
+        else:
+            maps = self.convolution(costs_to_maps(cost_embeddings))
+        return maps.squeeze(1).unflatten(0, cost_embeddings.shape[:2])
 
 
 class FGASegCategoryDecoder(nn.Module):
@@ -254,7 +294,7 @@ class FGASegCategoryDecoder(nn.Module):
             patch_features: (batch, dim, height, width).
             upsampling_guidance: Maps at 2 x and at 4 x the patch grid.
         """
-        dim, (dim_1, dim_2) = self.config.decoder_hidden_dim, self.config.decoder_dims
+        dim_1, dim_2 = self.config.decoder_dims
 
         # step 1: the class limit
         batch_size, num_classes = global_pseudo_masks.shape[:2]
@@ -288,36 +328,37 @@ class FGASegCategoryDecoder(nn.Module):
 
         # step 4: embed, fuse, and aggregate over space and classes
         costs = self._embed(global_pseudo_masks, local_pseudo_masks)
+        is_own = not is_watched(self)
         for layer in self.aggregation_layers:
-            costs = layer(costs, appearance_guidance, text_guidance, selection.is_kept)
+            out = costs if is_own else None
+            costs = layer(costs, appearance_guidance, text_guidance, selection.is_kept, out)
 
-        # step 5: up to 2 x the patch grid
-        if local_pseudo_masks is not None:
-            costs = self._by_class(self._fuse_again, (costs, local_pseudo_masks), (), 2 * dim)
-        scores_1 = self._score(1, costs)
-        auxiliary_logits += self._all_classes(scores_1, selection)
-        if self.config.class_selection_rule == "union":
-            selection, (costs, local_pseudo_masks) = self._keep_best(scores_1, selection, costs, local_pseudo_masks)
-        composed = () if local_pseudo_masks is None else self.local_upsampling.compose(self.local_embedding)
-        shared = (*self.upsampling_1.share(guidance_1), *composed)
-        costs = self._by_class(self._upsample, (costs, local_pseudo_masks), shared, 4 * 2 * dim_1)
-
-        # step 6: up to 4 x the patch grid
-        scores_2 = self._score(2, costs)
-        auxiliary_logits += self._all_classes(scores_2, selection)
-        if self.config.class_selection_rule == "union":
-            selection, (costs,) = self._keep_best(scores_2, selection, costs)
-        shared = self.upsampling_2.share(guidance_2)
-        logits = self._by_class(self._upsample_and_classify, (costs,), shared, 4 * dim_2)
-        return FGASegDecoderOutput(selection.scatter(logits), auxiliary_logits, selection.indices)
+        # step 5: up to 4 x the patch grid, class by class. What lies between the stages is large, so each class goes
+        # through all of them in one run, unless TopK drops classes in between.
+        stages = (self._fuse_again, self._upsample, self._upsample_and_classify)
+        runs = [(stage,) for stage in stages] if self.config.class_selection_rule == "union" else [stages]
+        shared = self._share(guidance_1, guidance_2)
+        all_scores: list[torch.Tensor | None] = []
+        for run in runs:
+            costs, *scores = self._by_class(
+                partial(_run_stages, run), (costs, local_pseudo_masks), shared, max(4 * 2 * dim_1, 16 * dim_2)
+            )
+            all_scores += [None if maps is None else selection.scatter(maps) for maps in scores]
+            if costs is not None:
+                selection, (costs, local_pseudo_masks) = self._keep_best(
+                    scores[-1], selection, costs, local_pseudo_masks
+                )
+        *scores, logits = all_scores
+        auxiliary_logits += tuple(maps for maps in scores if maps is not None)
+        return FGASegDecoderOutput(cast(torch.Tensor, logits), auxiliary_logits, selection.indices)
 
     def _by_class(
         self,
-        function: Callable[..., torch.Tensor],
+        function: Callable[..., Any],
         by_class: tuple[torch.Tensor | None, ...],
         shared: tuple[torch.Tensor | None, ...],
         values_per_position: int,
-    ) -> torch.Tensor:
+    ) -> Any:
         """Applies a function of each class by itself, a few classes at a time."""
         checkpoint = self._gradient_checkpointing_func if self.gradient_checkpointing and self.training else None
         batch_size, _, height, width = next(tensor for tensor in by_class if tensor is not None).shape[:4]
@@ -336,7 +377,7 @@ class FGASegCategoryDecoder(nn.Module):
         convolution = self._embedding_and_fusion(local_pseudo_masks is not None)
         if convolution is None:
             return self._by_class(self._embed_then_fuse, masks, (), dim)
-        return self._by_class(_convolve_masks_to_costs, masks, convolution, dim)
+        return self._by_class(_embed_masks, masks, convolution, dim)
 
     def _embed_then_fuse(
         self, global_pseudo_masks: torch.Tensor, local_pseudo_masks: torch.Tensor | None
@@ -395,28 +436,63 @@ class FGASegCategoryDecoder(nn.Module):
             len(taps),
         )
 
-    def _fuse_again(self, costs: torch.Tensor, local_pseudo_masks: torch.Tensor) -> torch.Tensor:
-        return self.fusions[1](costs, self.local_embedding(local_pseudo_masks))
+    def _share(self, guidance_1: torch.Tensor, guidance_2: torch.Tensor) -> "FGASegSharedMaps":
+        """Computes once a picture what step 5 needs for each class."""
+        map_1, kernel_1 = self.upsampling_1.share(guidance_1)
+        map_2, kernel_2 = self.upsampling_2.share(guidance_2)
+        fusion = local = None
+        if self.config.use_local_pseudo_masks:
+            fusion = self._local_embedding_and_fusion()
+            local = self.local_upsampling.compose(self.local_embedding)
+        return FGASegSharedMaps(map_1, kernel_1, map_2, kernel_2, *(fusion or (None, None)), *(local or (None, None)))
+
+    def _local_embedding_and_fusion(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Puts the local embedding and its share of the second fusion together.
+
+        Returns:
+            Kernel (channels, 1, 7, 7) and bias (channels,), or `None` if a module must be called itself.
+        """
+        embedding, linear = self.local_embedding.convolution, cast(FGASegFusion, self.fusions[1]).linear
+        if not all(is_plain(module) for module in (linear, embedding) if module is not None):
+            return None
+        bias = cast(torch.Tensor, embedding.bias)
+        if linear is None:
+            return embedding.weight, bias
+        share = linear.weight.chunk(2, dim=1)[1]
+        return torch.einsum("oc,cnyx->onyx", share, embedding.weight), linear.bias + (share * bias).sum(dim=1)
+
+    def _fuse_again(
+        self, costs: torch.Tensor, local_pseudo_masks: torch.Tensor | None, shared: "FGASegSharedMaps"
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """At the patch grid, with the local embedding."""
+        if local_pseudo_masks is not None:
+            kernel, bias = shared.fusion_kernel, shared.fusion_bias
+            if kernel is None or bias is None:
+                costs = self.fusions[1](costs, self.local_embedding(local_pseudo_masks))
+            else:
+                linear = cast(FGASegFusion, self.fusions[1]).linear
+                if linear is not None:
+                    costs = nn.functional.linear(costs, linear.weight.chunk(2, dim=1)[0])
+                costs = costs + _embed_masks(local_pseudo_masks, None, kernel, bias)
+        return costs, self._score(1, costs)
 
     def _upsample(
-        self,
-        costs: torch.Tensor,
-        local_pseudo_masks: torch.Tensor | None,
-        shared: torch.Tensor,
-        kernel: torch.Tensor | None,
-        *composed: torch.Tensor,
-    ) -> torch.Tensor:
+        self, costs: torch.Tensor, local_pseudo_masks: torch.Tensor | None, shared: "FGASegSharedMaps"
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Up to 2 x the patch grid, with the local embedding fused in there."""
-        costs = self.upsampling_1(costs, shared, kernel)
-        if local_pseudo_masks is None:
-            return costs
-        local_states = local_pseudo_masks if composed else self.local_embedding(local_pseudo_masks)
-        return self.fusions[2](costs, self.local_upsampling(local_states, *composed))
+        costs = self.upsampling_1(costs, shared.map_1, shared.kernel_1)
+        if local_pseudo_masks is not None:
+            is_composed = shared.local_weight is not None
+            local_states = local_pseudo_masks if is_composed else self.local_embedding(local_pseudo_masks)
+            composed = (shared.local_weight, shared.local_bias) if is_composed else ()
+            costs = self.fusions[2](costs, self.local_upsampling(local_states, *composed))
+        return costs, self._score(2, costs)
 
     def _upsample_and_classify(
-        self, costs: torch.Tensor, shared: torch.Tensor, kernel: torch.Tensor | None
-    ) -> torch.Tensor:
-        return self.head(self.upsampling_2(costs, shared, kernel))
+        self, costs: torch.Tensor, local_pseudo_masks: torch.Tensor | None, shared: "FGASegSharedMaps"
+    ) -> tuple[None, torch.Tensor]:
+        """Up to 4 x the patch grid."""
+        return None, self.head(self.upsampling_2(costs, shared.map_2, shared.kernel_2))
 
     def _score(self, place: int, costs: torch.Tensor) -> torch.Tensor | None:
         return self.auxiliary_heads[place](costs) if self.config.use_auxiliary_heads else None
@@ -437,10 +513,30 @@ class FGASegCategoryDecoder(nn.Module):
         return selection.narrow(places, is_kept), kept
 
 
-def _convolve_masks(
+def _run_stages(
+    stages: Sequence[Callable[..., tuple[torch.Tensor | None, torch.Tensor | None]]],
+    costs: torch.Tensor | None,
+    local_pseudo_masks: torch.Tensor | None,
+    *shared: Any,
+) -> tuple[torch.Tensor | None, ...]:
+    """Runs stages of step 5 one after another; returns what the last one leaves, and the scores of each."""
+    scores = []
+    for stage in stages:
+        costs, stage_scores = stage(costs, local_pseudo_masks, FGASegSharedMaps(*shared))
+        scores.append(stage_scores)
+    return costs, *scores
+
+
+def _stack_masks(global_pseudo_masks: torch.Tensor, local_pseudo_masks: torch.Tensor | None) -> torch.Tensor:
+    """(batch, classes, height, width), once or twice -> (batch * classes, 1 or 2, height, width)."""
+    masks = [masks.flatten(0, 1) for masks in (global_pseudo_masks, local_pseudo_masks) if masks is not None]
+    return torch.stack(masks, dim=1)
+
+
+def _embed_masks(
     global_pseudo_masks: torch.Tensor, local_pseudo_masks: torch.Tensor | None, kernel: torch.Tensor, bias: torch.Tensor
 ) -> torch.Tensor:
-    """Convolves the pseudo-masks of each class.
+    """Embeds the pseudo-masks of each class by one convolution.
 
     Args:
         global_pseudo_masks: (batch, classes, height, width).
@@ -449,18 +545,10 @@ def _convolve_masks(
         bias: (channels,).
 
     Returns:
-        (batch * classes, channels, height, width).
+        (batch, classes, height, width, channels).
     """
-    masks = [masks.flatten(0, 1) for masks in (global_pseudo_masks, local_pseudo_masks) if masks is not None]
-    return nn.functional.conv2d(torch.stack(masks, dim=1), kernel, bias, padding=kernel.shape[-1] // 2)
-
-
-def _convolve_masks_to_costs(
-    global_pseudo_masks: torch.Tensor, local_pseudo_masks: torch.Tensor | None, kernel: torch.Tensor, bias: torch.Tensor
-) -> torch.Tensor:
-    """See [`_convolve_masks`]; returns cost embeddings (batch, classes, height, width, channels)."""
-    maps = _convolve_masks(global_pseudo_masks, local_pseudo_masks, kernel, bias)
-    return maps_to_costs(maps, global_pseudo_masks.shape[0]).contiguous()
+    costs = convolve_few_channels(_stack_masks(global_pseudo_masks, local_pseudo_masks), kernel, bias)
+    return costs.unflatten(0, global_pseudo_masks.shape[:2])
 
 
 def _sum_of_tap_maps(
@@ -482,7 +570,8 @@ def _sum_of_tap_maps(
     Returns:
         (batch, classes, height, width).
     """
-    maps = _convolve_masks(global_pseudo_masks, local_pseudo_masks, kernels, constant)
+    masks = _stack_masks(global_pseudo_masks, local_pseudo_masks)
+    maps = nn.functional.conv2d(masks, kernels, constant, padding=kernels.shape[-1] // 2)
     # Each tap's map is moved by its place in the head; what comes in over the edge is zero.
     maps = nn.functional.pad(maps, (1, 1, 1, 1))
     height, width = global_pseudo_masks.shape[2:]

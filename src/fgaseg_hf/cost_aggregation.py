@@ -160,14 +160,17 @@ class FGASegSpatialAggregation(nn.Module):
         self.guidance_norm = nn.LayerNorm(config.appearance_guidance_dim)
         self.blocks = nn.ModuleList([FGASegWindowBlock(config, is_shifted) for is_shifted in (False, True)])
 
-    def forward(self, cost_embeddings: torch.Tensor, appearance_guidance: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, cost_embeddings: torch.Tensor, appearance_guidance: torch.Tensor, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """
         Args:
             cost_embeddings: (batch, classes, height, width, channels).
             appearance_guidance: (batch, height, width, guidance_dim).
+            out: See [`apply_in_parts`]; may be `cost_embeddings`.
         """
         appearance_guidance = self.guidance_norm(appearance_guidance)
-        cost_embeddings = self.blocks[0](cost_embeddings, appearance_guidance)
+        cost_embeddings = self.blocks[0](cost_embeddings, appearance_guidance, out)
         out = None if is_watched(self.blocks[0]) else cost_embeddings
         return self.blocks[1](cost_embeddings, appearance_guidance, out)
 
@@ -321,9 +324,10 @@ class FGASegAggregationLayer(nn.Module):
         appearance_guidance: torch.Tensor,
         text_guidance: torch.Tensor,
         is_kept: torch.Tensor | None = None,
+        out: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """See [`FGASegSpatialAggregation`] and [`FGASegClassAggregation`]."""
-        cost_embeddings = self.spatial_aggregation(cost_embeddings, appearance_guidance)
+        cost_embeddings = self.spatial_aggregation(cost_embeddings, appearance_guidance, out)
         checkpoint = self._gradient_checkpointing_func if self.gradient_checkpointing and self.training else None
         if checkpoint is not None:
             return checkpoint(self.class_aggregation, cost_embeddings, text_guidance, is_kept)
@@ -332,11 +336,11 @@ class FGASegAggregationLayer(nn.Module):
 
 
 def is_watched(module: nn.Module) -> bool:
-    """Whether hooks may hold on to what a module returns.
+    """Whether hooks may hold on to what a module is given or returns.
 
     What nothing holds on to is written over: to fetch fresh memory takes a processor as long as to fill it.
     """
-    return any(part._forward_hooks for part in module.modules())
+    return any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
 
 
 def elu_plus_one(states: torch.Tensor) -> torch.Tensor:

@@ -107,6 +107,26 @@ def compose_embedding_and_raising(
     return weight.unflatten(-1, (size, size)).contiguous(), bias.squeeze(-1)
 
 
+def convolve_few_channels(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Convolves maps of one or two channels to many, as a product with their patches: several times as fast there.
+
+    Args:
+        maps: (maps, channels before, height, width).
+        weight: (channels after, channels before, size, size), size odd.
+        bias: (channels after,).
+
+    Returns:
+        (maps, height, width, channels after).
+    """
+    return nn.functional.linear(_cut_patches(maps, weight.shape[-1]), weight.flatten(1), bias)
+
+
+def _cut_patches(maps: torch.Tensor, size: int) -> torch.Tensor:
+    """(maps, channels, height, width) -> (maps, height, width, channels * size * size), zero beyond the edge."""
+    patches = nn.functional.pad(maps, (size // 2,) * 4).unfold(2, size, 1).unfold(3, size, 1)
+    return patches.permute(0, 2, 3, 1, 4, 5).flatten(3)
+
+
 def embed_and_raise(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Embeds maps, doubles their grid and convolves the result, in one step.
 
@@ -118,9 +138,7 @@ def embed_and_raise(maps: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
     Returns:
         (maps, channels, 2 height, 2 width), in the channels-last memory format.
     """
-    size = weight.shape[-1]
-    # A product with patches written out is twice as fast as a convolution of a single channel.
-    patches = nn.functional.pad(maps, (size // 2,) * 4).unfold(1, size, 1).unfold(2, size, 1).flatten(3)
+    patches = _cut_patches(maps.unsqueeze(1), weight.shape[-1])
     raised = _raise_columns(patches, weight[:, :2], bias[:, :2])
     raised[:, :, :1, :, :1] -= _raise_columns(patches[:, :, :1], weight[:, 2:3], bias[:, 2:3])
     raised[:, :, -1:, :, -1:] -= _raise_columns(patches[:, :, -1:], weight[:, 3:], bias[:, 3:])

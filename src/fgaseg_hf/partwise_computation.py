@@ -2,6 +2,8 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -14,32 +16,34 @@ CHECKPOINTED_VALUES_PER_PART = 2**22
 
 
 def apply_in_parts(
-    function: Callable[..., torch.Tensor],
+    function: Callable[..., Any],
     split: Sequence[torch.Tensor | None],
     shared: Sequence[torch.Tensor | None] = (),
     *,
     dim: int,
     values_per_item: int,
-    checkpoint: Callable[..., torch.Tensor] | None = None,
+    checkpoint: Callable[..., Any] | None = None,
     out: torch.Tensor | None = None,
-) -> torch.Tensor:
+) -> Any:
     """Calls a function on parts of its inputs and joins what it returns.
 
     The result is that of one call, for a function that treats the items along `dim` apart from each other. Compiled
     and exported graphs hold that one call.
 
     Args:
-        function: Called as `function(*parts, *shared)`; keeps `dim` and its length.
+        function: Called as `function(*parts, *shared)`; returns a tensor, or a tuple of tensors and `None`, that keep
+            `dim` and its length.
         split: Tensors of the same length along `dim`, or `None`.
         shared: Tensors that every part sees whole, or `None`.
         dim: The axis of classes or rows.
         values_per_item: Size of the largest tensor that one item along `dim` makes within the function.
         checkpoint: Gradient checkpointing, `torch.utils.checkpoint.checkpoint` with its settings: activations of each
             part are computed again for its gradients. `None` keeps them.
-        out: Where to write the result if it needs no gradients, possibly one of `split`; `None` = a tensor of its own.
+        out: Where to write the result, a single tensor, if it needs no gradients; possibly one of `split`. `None` = a
+            tensor of its own.
     """
 
-    def call(*inputs: torch.Tensor | None) -> torch.Tensor:
+    def call(*inputs: torch.Tensor | None) -> Any:
         return function(*inputs) if checkpoint is None else checkpoint(function, *inputs)
 
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
@@ -59,18 +63,42 @@ def apply_in_parts(
     # parts of about equal length
     items = -(-length // -(-length // items))
 
-    results = []
+    is_tuple = False
+    joined: list[_JoinedParts] = []
     for start in range(0, length, items):
         count = min(items, length - start)
         parts = [None if tensor is None else tensor.narrow(dim, start, count) for tensor in split]
-        result = call(*parts, *shared)
-        if result.requires_grad:
-            results.append(result)
-            continue
-        if out is None:
-            out = result.new_empty((*result.shape[:dim], length, *result.shape[dim + 1 :]))
-        out.narrow(dim, start, count).copy_(result)
-    return torch.cat(results, dim) if results or out is None else out
+        results = call(*parts, *shared)
+        is_tuple = isinstance(results, tuple)
+        results = results if is_tuple else (results,)
+        joined = joined or [_JoinedParts(dim, length, out) for _ in results]
+        for target, result in zip(joined, results, strict=True):
+            target.add(start, result)
+    whole = tuple(target.whole() for target in joined)
+    return whole if is_tuple else whole[0]
+
+
+@dataclass
+class _JoinedParts:
+    """Puts parts together: those without gradients at once, in one tensor; the others at the end."""
+
+    dim: int
+    length: int
+    out: torch.Tensor | None
+    parts: list[torch.Tensor] = field(default_factory=list)
+
+    def add(self, start: int, part: torch.Tensor | None) -> None:
+        if part is None:
+            return
+        if part.requires_grad:
+            self.parts.append(part)
+            return
+        if self.out is None:
+            self.out = part.new_empty((*part.shape[: self.dim], self.length, *part.shape[self.dim + 1 :]))
+        self.out.narrow(self.dim, start, part.shape[self.dim]).copy_(part)
+
+    def whole(self) -> torch.Tensor | None:
+        return torch.cat(self.parts, self.dim) if self.parts else self.out
 
 
 @functools.cache
