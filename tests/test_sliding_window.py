@@ -74,8 +74,9 @@ def test_labels_are_the_best_of_all_probabilities(monkeypatch, use_whole_picture
         labelled = label_with_sliding_window(predict_logits, pictures, **settings)
     for probabilities, in_parts, (label_map, best) in zip(whole, parts, labelled, strict=True):
         assert torch.equal(in_parts, probabilities)
-        assert torch.equal(best, probabilities.amax(dim=0))
-        assert torch.equal(label_map, probabilities.argmax(dim=0))
+        # Another order of operations rounds otherwise, so of classes that are level another may win.
+        torch.testing.assert_close(best, probabilities.amax(dim=0))
+        torch.testing.assert_close(probabilities.gather(0, label_map[None])[0], best)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ from transformers.image_utils import (
 from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import is_torchvision_available, logging
 
+from .label_maps import find_best_classes
+
 logger = logging.get_logger(__name__)
 
 UNLABELLED_ID = -1
@@ -45,9 +47,6 @@ UNLABELLED_ID = -1
 SIXTEEN_BIT_MAXIMUM = 2**16 - 1
 
 Picture = Image.Image | np.ndarray | torch.Tensor
-
-# Resized logits held at once in post-processing, counted in values (64 MiB of float32).
-VALUES_PER_CHUNK = 2**24
 
 
 def open_picture(source: str | os.PathLike[str] | Image.Image) -> Image.Image:
@@ -441,8 +440,8 @@ class FGASegImageProcessingMixin(BaseImageProcessor):
     ) -> list[torch.Tensor] | list[SemanticSegmentationPostProcessorOutput]:
         """Turns logits into one label map a picture, at the picture's own size, in bounded memory.
 
-        The logits are resized bilinearly a few classes at a time, keeping the best value of each pixel and its class,
-        so that the memory needed does not grow with the number of classes. The result is that of resizing them all.
+        The result is that of resizing all logits bilinearly and taking each pixel's best class, but for the last digit
+        of logits that are level; classes that cannot win in a place are not resized there, see [`find_best_classes`].
 
         Args:
             outputs: What the model returned, or its logits of shape (batch, classes, height, width).
@@ -451,7 +450,7 @@ class FGASegImageProcessingMixin(BaseImageProcessor):
                 no longer bounded.
             threshold: Pixels whose best class has a probability (sigmoid of the logit) below this get `UNLABELLED_ID`
                 (-1) instead of a class.
-            class_chunk_size: How many classes to resize at once; by default as many as fit into 64 MiB, at least one.
+            class_chunk_size: How many classes to resize at once; by default as many as fit into 64 MiB.
 
         Returns:
             A list of int64 tensors of shape (height, width) holding class indices; or, with
@@ -474,15 +473,19 @@ class FGASegImageProcessingMixin(BaseImageProcessor):
             raise ValueError(f"`class_chunk_size` is {class_chunk_size}: give 1 or more, or None.")
 
         results: list[Any] = []
-        for picture_logits, size in zip(logits, _check_target_sizes(target_sizes, logits), strict=True):
-            label_map, resized = _best_classes(
-                picture_logits, size, threshold, class_chunk_size, keep_scores=return_segmentation_scores
-            )
-            if resized is None:
-                results.append(label_map)
+        for picture_logits, size in zip(logits.detach(), _check_target_sizes(target_sizes, logits), strict=True):
+            if return_segmentation_scores:
+                scores = F.interpolate(picture_logits[None].float(), size=size, mode="bilinear", align_corners=False)[0]
+                best, label_map = scores.max(dim=0)
             else:
-                scores = {"segmentation": label_map, "segmentation_scores": resized}
-                results.append(SemanticSegmentationPostProcessorOutput(data=scores))
+                label_map, best = find_best_classes([(0, picture_logits)], size, class_chunk_size)
+            if threshold is not None:
+                label_map = torch.where(best.sigmoid() < threshold, UNLABELLED_ID, label_map)
+            if return_segmentation_scores:
+                data = {"segmentation": label_map, "segmentation_scores": scores}
+                results.append(SemanticSegmentationPostProcessorOutput(data=data))
+            else:
+                results.append(label_map)
         return results
 
     def to_dict(self) -> dict[str, Any]:
@@ -519,43 +522,6 @@ def _check_target_sizes(
             raise ValueError(f"The target size {height_width} is not a (height, width) of at least 1 x 1.")
         sizes.append((height_width[0], height_width[1]))
     return sizes
-
-
-def _best_classes(
-    logits: torch.Tensor,
-    size: tuple[int, int],
-    threshold: float | None,
-    class_chunk_size: int | None,
-    keep_scores: bool,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Resizes one picture's logits (classes, h, w) chunk by chunk and keeps each pixel's best class.
-
-    Returns:
-        int64 label map of shape `size`, and all resized logits (classes, *size) if `keep_scores`.
-    """
-    num_classes = logits.shape[0]
-    chunk_size = class_chunk_size or max(1, VALUES_PER_CHUNK // (size[0] * size[1]))
-    best_values: torch.Tensor | None = None
-    label_map = torch.zeros(size, dtype=torch.long, device=logits.device)
-    kept = []
-    for start in range(0, num_classes, chunk_size):
-        # Half precision would make ties out of neighbouring values.
-        chunk = logits[start : start + chunk_size].detach().float().contiguous()[None]
-        if size != tuple(logits.shape[-2:]):
-            chunk = F.interpolate(chunk, size=size, mode="bilinear", align_corners=False)
-        values, classes = chunk[0].max(dim=0)
-        if best_values is None:
-            best_values, label_map = values, classes
-        else:
-            # Strictly greater: the first of equal classes wins, as in argmax.
-            better = values > best_values
-            torch.maximum(best_values, values, out=best_values)
-            torch.where(better, classes.add_(start), label_map, out=label_map)
-        if keep_scores:
-            kept.append(chunk[0])
-    if threshold is not None and best_values is not None:
-        label_map = torch.where(best_values.sigmoid() < threshold, UNLABELLED_ID, label_map)
-    return label_map, torch.cat(kept) if keep_scores else None
 
 
 class FGASegImageProcessorPil(FGASegImageProcessingMixin, PilBackend):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from .label_maps import find_best_classes
+
 # Size of the largest tensor while probabilities are put together: 64 MiB of float32.
 VALUES_PER_PART = 2**24
 
@@ -91,8 +93,8 @@ def predict_with_sliding_window(
         size = (picture.shape[-2], picture.shape[-1])
         logits = windows.predict(predict_logits, picture)
         probabilities = logits.new_empty(logits.shape[1], *size)
-        for start, part in windows.probabilities_in_parts(logits, size):
-            probabilities[start : start + len(part)] = part
+        for start, part in windows.probabilities_in_parts(logits):
+            probabilities[start : start + len(part)] = _resize(part[None], size)[0]
         predicted.append(probabilities)
     return predicted
 
@@ -110,8 +112,8 @@ def label_with_sliding_window(
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Finds each pixel's best class by [`predict_with_sliding_window`], in memory that does not grow with the classes.
 
-    A photograph of 12 megapixels has 8 GiB of probabilities for 171 classes; here only a few classes at a time are
-    brought to its size.
+    A photograph of 12 megapixels has 8 GiB of probabilities for 171 classes; here only those classes are brought to its
+    size that can win there, see [`find_best_classes`].
 
     Args:
         predict_logits: See [`predict_with_sliding_window`], as all that follows.
@@ -136,15 +138,7 @@ def label_with_sliding_window(
     for picture in pixel_values:
         size = (picture.shape[-2], picture.shape[-1])
         logits = windows.predict(predict_logits, picture)
-        best = logits.new_full(size, -1.0)
-        label_map = torch.zeros(size, dtype=torch.long, device=logits.device)
-        for start, part in windows.probabilities_in_parts(logits, size):
-            values, classes = part.max(dim=0)
-            # Strictly greater: the first of equal classes wins, as in argmax.
-            is_better = values > best
-            label_map = torch.where(is_better, classes + start, label_map)
-            best = torch.maximum(best, values)
-        labelled.append((label_map, best))
+        labelled.append(find_best_classes(windows.probabilities_in_parts(logits), size))
     return labelled
 
 
@@ -224,27 +218,25 @@ class SlidingWindows:
         batch_size = max(budget // max(taken, 1), 1)
         return torch.cat([first, *(predict_logits(part) for part in views[1:].split(batch_size))])
 
-    def probabilities_in_parts(self, logits: torch.Tensor, size: tuple[int, int]) -> Iterator[tuple[int, torch.Tensor]]:
-        """Stitches the views' probabilities and brings them to the picture's size, a few classes at a time.
+    def probabilities_in_parts(self, logits: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
+        """Stitches the views' probabilities together, a few classes at a time.
 
         Args:
             logits: (views, classes, any height, any width), as from [`predict`].
-            size: The picture's height and width.
 
         Yields:
-            The place of the first class, and (some classes, height, width).
+            The place of the first class, and (some classes, resized_size, resized_size).
         """
-        largest = max(len(logits) * self.window_size**2, self.resized_size**2, size[0] * size[1])
+        largest = max(len(logits) * self.window_size**2, self.resized_size**2)
         num_classes = max(VALUES_PER_PART // largest, 1)
         square = (self.resized_size, self.resized_size)
         for start in range(0, logits.shape[1], num_classes):
             part = _resize(logits[:, start : start + num_classes], (self.window_size, self.window_size)).sigmoid()
             if self.use_whole_picture:
                 stitched = stitch_windows(part[:-1], square, self.stride)
-                stitched = (stitched + _resize(part[-1:], square)[0]) / 2
+                yield start, (stitched + _resize(part[-1:], square)[0]) / 2
             else:
-                stitched = stitch_windows(part, square, self.stride)
-            yield start, _resize(stitched[None], size)[0]
+                yield start, stitch_windows(part, square, self.stride)
 
 
 def _resize(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

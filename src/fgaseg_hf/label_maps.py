@@ -1,0 +1,154 @@
+"""Label maps at a picture's own size from a small map of each class: only what can win a place is brought up to it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+# Side of the tiles in which classes are ruled out. On a processor so many values of the maps wide, for the fewer these
+# are the more classes are ruled out, within bounds in pixels, for what is at work to fit into its cache. Elsewhere so
+# many pixels wide that there are few tiles.
+PROCESSOR_VALUES_PER_SIDE = 16
+PROCESSOR_TILE_SIDES = (64, 256)
+ACCELERATOR_TILE_SIDE = 1024
+# Size of the largest tensor on the way: 64 MiB of float32.
+VALUES_PER_PART = 2**24
+# What rounding may add to an interpolated value, as a share of it.
+ROUNDING = 16 * torch.finfo(torch.float32).eps
+
+
+@dataclass(frozen=True)
+class ResizedSpan:
+    """A stretch of an axis that is resized.
+
+    Attributes:
+        target: Where it lies on the new axis.
+        source: What of the old axis it is made of.
+        weights: How it is made of that, (new length, old length); rows sum to one.
+    """
+
+    target: slice
+    source: slice
+    weights: torch.Tensor
+
+
+@torch.no_grad()
+def find_best_classes(
+    parts: Iterable[tuple[int, torch.Tensor]], size: tuple[int, int], num_classes_at_once: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Finds each pixel's best class of maps that are resized bilinearly (align_corners False) to a picture's size.
+
+    An interpolated value lies between the least and the greatest of those that it is made of. So in each tile of the
+    picture, a class whose greatest value there is below another's least cannot win, and is not resized. The result is
+    that of resizing every class, but for the last digit.
+
+    Args:
+        parts: Some classes at a time: the place of the first, rising, and their maps (classes, height, width), of the
+            same size in every part.
+        size: Height and width of the picture.
+        num_classes_at_once: How many classes of a tile to resize at once; as many as fit into 64 MiB, if not given.
+
+    Returns:
+        The int64 label map and its classes' values in float32, both of the picture's size. Of equal classes the first
+        wins.
+
+    Raises:
+        ValueError: There is no class, or a value is not a number.
+    """
+    best = label_map = None
+    for start, maps in parts:
+        if best is None or label_map is None:
+            best = torch.full(size, -torch.inf, device=maps.device)
+            label_map = torch.zeros(size, dtype=torch.long, device=maps.device)
+            rows, columns = (spans_of_axis(*lengths, maps) for lengths in zip(maps.shape[1:], size, strict=True))
+        classes = classes_that_can_win(maps, best)
+        for row in rows if len(classes) else ():
+            # Half precision would make ties out of neighbouring values.
+            band = maps[classes, row.source].float()
+            for column in columns:
+                tile = (row.target, column.target)
+                improve_tile(
+                    best[tile],
+                    label_map[tile],
+                    band[:, :, column.source],
+                    classes + start,
+                    (row.weights, column.weights),
+                    num_classes_at_once,
+                )
+    if best is None or label_map is None:
+        raise ValueError("There is no class; give the maps of at least one.")
+    return label_map, best
+
+
+def improve_tile(
+    best: torch.Tensor,
+    label_map: torch.Tensor,
+    maps: torch.Tensor,
+    classes: torch.Tensor,
+    weights: tuple[torch.Tensor, torch.Tensor],
+    num_classes_at_once: int | None,
+) -> None:
+    """Resizes the classes that can win a pixel of a tile, and writes down where they do.
+
+    Args:
+        best: The best values so far, (tile height, tile width).
+        label_map: Whose they are, in the same shape.
+        maps: What the tile is made of, (classes, height, width).
+        classes: Whose maps these are, (classes,), rising.
+        weights: Of rows (tile height, height) and of columns (tile width, width).
+        num_classes_at_once: See [`find_best_classes`].
+    """
+    for some in classes_that_can_win(maps, best).split(num_classes_at_once or max(VALUES_PER_PART // best.numel(), 1)):
+        if not len(some):
+            return
+        # Half of the range, lest the lowest score become infinite on its way.
+        lowest, highest = torch.finfo(maps.dtype).min / 2, torch.finfo(maps.dtype).max / 2
+        values, places = (weights[0] @ (maps[some].clamp(lowest, highest) @ weights[1].T)).max(dim=0)
+        # Strictly greater: the first of equal classes wins, as in argmax.
+        label_map.copy_(torch.where(values > best, classes[some[places]], label_map))
+        torch.maximum(best, values, out=best)
+
+
+def classes_that_can_win(maps: torch.Tensor, best: torch.Tensor) -> torch.Tensor:
+    """Rules out the classes that lose everywhere, whatever their values are weighed with.
+
+    Args:
+        maps: (classes, height, width).
+        best: What must be beaten, of any shape.
+
+    Returns:
+        Places of the other classes, rising.
+
+    Raises:
+        ValueError: A value is not a number.
+    """
+    lowest, highest = (limit.float() for limit in maps.flatten(1).aminmax(dim=1))
+    bar = torch.maximum(lowest.max(), best.min())
+    if bar.isnan():
+        raise ValueError("The maps hold values that are not numbers; compute them in float32 or bfloat16.")
+    return (highest + ROUNDING * highest.abs() >= bar - ROUNDING * bar.abs()).nonzero().flatten()
+
+
+def spans_of_axis(source_length: int, target_length: int, like: torch.Tensor) -> list[ResizedSpan]:
+    """Cuts an axis that is resized bilinearly (align_corners False) into stretches.
+
+    Args:
+        source_length: Of the old axis.
+        target_length: Of the new axis.
+        like: A tensor that gives the device.
+    """
+    identity = torch.eye(source_length, device=like.device)[None, None]
+    size = (target_length, source_length)
+    weights = nn.functional.interpolate(identity, size=size, mode="bilinear", align_corners=False)[0, 0]
+    side = ACCELERATOR_TILE_SIDE
+    if like.device.type == "cpu":
+        smallest, largest = PROCESSOR_TILE_SIDES
+        side = min(max(PROCESSOR_VALUES_PER_SIDE * target_length // source_length, smallest), largest)
+    spans = []
+    for start in range(0, target_length, side):
+        target = slice(start, min(start + side, target_length))
+        used = weights[target].any(dim=0).nonzero().flatten()
+        source = slice(int(used[0]), int(used[-1]) + 1)
+        spans.append(ResizedSpan(target, source, weights[target, source].contiguous()))
+    return spans
