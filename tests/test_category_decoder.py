@@ -129,11 +129,20 @@ def test_local_embedding_and_upsampling_as_one_step(grid):
 
 @pytest.mark.parametrize(
     "name",
-    ["local_embedding.convolution", "local_upsampling.upsampling", "local_upsampling.convolutions.convolution_1"],
+    [
+        "global_embedding",
+        "local_embedding",
+        "local_embedding.convolution",
+        "local_upsampling.upsampling",
+        "local_upsampling.convolutions.convolution_1",
+        "fusions.0",
+        "fusions.1",
+    ],
 )
-def test_local_embedding_and_upsampling_with_a_hook(name):
+@pytest.mark.parametrize("fusion", ["cat", "add"])
+def test_embeddings_fusions_and_upsampling_with_a_hook(name, fusion):
     torch.manual_seed(0)
-    decoder = FGASegCategoryDecoder(tiny_config()).eval()
+    decoder = FGASegCategoryDecoder(tiny_config(fusion=fusion)).eval()
     inputs = made_up_inputs()
     called = []
     with torch.no_grad():
@@ -175,8 +184,17 @@ def test_a_head_is_its_convolution(channels, grid):
         torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize("name", ["aggregation_layers.0", "aggregation_layers.1", "fusions.0.linear"])
-@pytest.mark.parametrize("is_before", [False, True])
+@pytest.mark.parametrize(
+    ("name", "is_before"),
+    [
+        ("aggregation_layers.0", False),
+        ("aggregation_layers.0", True),
+        ("aggregation_layers.1", True),
+        ("aggregation_layers.0.spatial_aggregation.blocks.1", True),
+        ("aggregation_layers.0.class_aggregation", True),
+        ("fusions.0.linear", False),
+    ],
+)
 def test_what_a_hook_keeps_is_not_written_over(name, is_before):
     torch.manual_seed(0)
     decoder = FGASegCategoryDecoder(tiny_config()).eval()

@@ -415,6 +415,8 @@ def test_threshold_leaves_pixels_unlabelled(processor: FGASegImageProcessorPil) 
         (torch.zeros(1, 3, 4, 4), {"target_sizes": [(5, 5, 3)]}, r"\(5, 5, 3\)"),
         (torch.zeros(1, 3, 4, 4), {"threshold": 1.5}, "1.5"),
         (torch.zeros(1, 3, 4, 4), {"class_chunk_size": 0}, "class_chunk_size"),
+        (torch.full((1, 3, 4, 4), torch.nan), {}, "not numbers"),
+        (torch.full((1, 3, 4, 4), torch.nan), {"return_segmentation_scores": True}, "not numbers"),
         (torch.zeros(1, 0, 4, 4), {}, "class"),
         (torch.zeros(3, 4, 4), {}, r"\(3, 4, 4\)"),
         ({"loss": 1}, {}, "no logits"),

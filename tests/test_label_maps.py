@@ -64,8 +64,26 @@ def test_of_equal_classes_the_first_wins(part_size):
 
 def test_half_precision_makes_no_ties():
     maps = torch.randn(5, 6, 8).bfloat16()
-    label_map, _ = find_best_classes([(0, maps)], (50, 70))
-    assert torch.equal(label_map, resize(maps.float(), (50, 70)).argmax(dim=0))
+    label_map, best = find_best_classes([(0, maps)], (50, 70))
+    resized = resize(maps.float(), (50, 70))
+    torch.testing.assert_close(best, resized.amax(dim=0), atol=1e-5, rtol=0)
+    torch.testing.assert_close(resized.gather(0, label_map[None])[0], best, atol=1e-5, rtol=0)
+
+
+def test_autocast_leaves_label_maps_as_they_are():
+    maps = torch.randn(5, 6, 8)
+    expected = find_best_classes([(0, maps)], (50, 70))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = find_best_classes([(0, maps)], (50, 70))
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+
+
+def test_infinite_values_win_or_lose():
+    maps = torch.zeros(4, 5, 6)
+    maps[1], maps[3] = -torch.inf, torch.inf
+    label_map, best = find_best_classes([(0, maps)], (20, 30))
+    assert label_map.unique().tolist() == [3]
+    assert best.isfinite().all()
 
 
 def test_only_classes_that_can_win_are_resized(monkeypatch):

@@ -1,6 +1,7 @@
 """Parts beside the whole: values, gradients, and how large the parts are."""
 
 import ctypes
+import platform
 import subprocess
 import sys
 from functools import partial
@@ -100,7 +101,17 @@ def test_what_fits_is_one_call(few_values):
     assert seen == [8]
 
 
-@pytest.mark.parametrize("fields", [{}, {"num_kept_classes": 4}, {"use_local_pseudo_masks": False}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"num_kept_classes": 4},
+        {"use_local_pseudo_masks": False},
+        {"use_auxiliary_heads": False},
+        {"class_selection_rule": "union"},
+        {"class_selection_rule": "union", "num_kept_classes": 1},
+    ],
+)
 def test_the_model_in_parts_is_the_model(monkeypatch, fields):
     model, inputs = tiny_model(**fields), tiny_inputs(2, 6)
     with torch.no_grad():
@@ -108,24 +119,24 @@ def test_the_model_in_parts_is_the_model(monkeypatch, fields):
         monkeypatch.setattr(partwise_computation, "PROCESSOR_VALUES_PER_PART", 2**10)
         parts = model(**inputs)
     for ours, theirs in zip(
-        (parts.logits, parts.local_pseudo_masks, *parts.auxiliary_logits),
-        (whole.logits, whole.local_pseudo_masks, *whole.auxiliary_logits),
+        (parts.logits, parts.local_pseudo_masks, *(parts.auxiliary_logits or ())),
+        (whole.logits, whole.local_pseudo_masks, *(whole.auxiliary_logits or ())),
         strict=True,
     ):
         if theirs is not None:
             torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("is_checkpointed", [False, True])
-def test_the_models_gradients_in_parts(monkeypatch, is_checkpointed):
+@pytest.mark.parametrize("checkpointing", [None, {"use_reentrant": False}, {"use_reentrant": True}])
+def test_the_models_gradients_in_parts(monkeypatch, checkpointing):
     labels = torch.randint(0, 6, (2, 30, 40), generator=torch.Generator().manual_seed(0))
     labels[:, :4] = 255
     gradients = []
     for values in (2**22, 2**10):
         monkeypatch.setattr(partwise_computation, "PROCESSOR_VALUES_PER_PART", values)
         model = tiny_model(trainable_clip="all").train()
-        if is_checkpointed:
-            model.activation_checkpointing_enable()
+        if checkpointing is not None:
+            model.activation_checkpointing_enable(checkpointing)
         output = model(**tiny_inputs(2, 6), labels=labels)
         output.loss.backward()
         gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
@@ -155,7 +166,10 @@ for size in (2**24, 3 * 2**23):
 """
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs the GNU C library from 2.33 on")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or not hasattr(ctypes.CDLL(None), "mallinfo2"),
+    reason="needs the GNU C library from 2.33 on",
+)
 def test_freed_memory_is_kept_at_hand():
     printed = subprocess.run([sys.executable, "-c", BLOCKS_ASKED], check=True, capture_output=True, text=True).stdout
     assert printed.split() == ["1", "0"]

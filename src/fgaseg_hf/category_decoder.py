@@ -198,7 +198,9 @@ class FGASegLocalUpsampling(nn.Module):
     def compose(self, embedding: FGASegCostEmbedding) -> tuple[torch.Tensor, ...]:
         """What `forward` needs for one step: weight and bias, or nothing if a module must be called itself."""
         embedding_convolution, convolution = embedding.convolution, self.convolutions.convolution_1
-        if not (is_plain(embedding_convolution) and is_plain(self.upsampling) and is_plain(convolution)):
+        if embedding._forward_hooks or not (
+            is_plain(embedding_convolution) and is_plain(self.upsampling) and is_plain(convolution)
+        ):
             return ()
         return compose_embedding_and_raising(embedding_convolution, self.upsampling, convolution)
 
@@ -229,13 +231,12 @@ class FGASegMaskHead(nn.Module):
     def forward(self, cost_embeddings: torch.Tensor) -> torch.Tensor:
         """(batch, classes, height, width, channels) -> (batch, classes, height, width)."""
         grid = cost_embeddings.shape[2:4]
-        if is_plain(self.convolution):
-            # A convolution to a single channel is slow: each tap's product instead, and their sum at the taps' places.
+        if is_plain(self.convolution) and _is_faster_by_taps(cost_embeddings):
+            # Each tap's product, summed where the taps look.
             taps = self.convolution.weight[0].flatten(1).T.flip(0)
             products = torch.matmul(taps, cost_embeddings.flatten(2, 3).flatten(0, 1).transpose(1, 2))
-            maps = nn.functional.fold(products, grid, kernel_size=3, padding=1) + cast(
-                torch.Tensor, self.convolution.bias
-            )
+            bias = cast(torch.Tensor, self.convolution.bias)
+            maps = nn.functional.fold(products, grid, kernel_size=3, padding=1) + bias
         else:
             maps = self.convolution(costs_to_maps(cost_embeddings))
         return maps.squeeze(1).unflatten(0, cost_embeddings.shape[:2])
@@ -294,7 +295,7 @@ class FGASegCategoryDecoder(nn.Module):
             patch_features: (batch, dim, height, width).
             upsampling_guidance: Maps at 2 x and at 4 x the patch grid.
         """
-        dim_1, dim_2 = self.config.decoder_dims
+        dim, (dim_1, dim_2) = self.config.decoder_hidden_dim, self.config.decoder_dims
 
         # step 1: the class limit
         batch_size, num_classes = global_pseudo_masks.shape[:2]
@@ -317,7 +318,7 @@ class FGASegCategoryDecoder(nn.Module):
 
         # step 3: score by the first auxiliary head; TopK before anything costly
         scores_0 = self._first_scores(global_pseudo_masks, local_pseudo_masks)
-        auxiliary_logits = self._all_classes(scores_0, selection)
+        all_scores = [None if scores_0 is None else selection.scatter(scores_0)]
         selection, (global_pseudo_masks, local_pseudo_masks, text_guidance) = self._keep_best(
             global_pseudo_masks if scores_0 is None else scores_0,
             selection,
@@ -334,14 +335,14 @@ class FGASegCategoryDecoder(nn.Module):
             costs = layer(costs, appearance_guidance, text_guidance, selection.is_kept, out)
 
         # step 5: up to 4 x the patch grid, class by class. What lies between the stages is large, so each class goes
-        # through all of them in one run, unless TopK drops classes in between.
+        # through all of them in one run, unless TopK may drop classes in between.
         stages = (self._fuse_again, self._upsample, self._upsample_and_classify)
-        runs = [(stage,) for stage in stages] if self.config.class_selection_rule == "union" else [stages]
+        is_narrowed = self.config.class_selection_rule == "union" and self._num_kept_classes is not None
+        runs = [(stage,) for stage in stages] if is_narrowed else [stages]
         shared = self._share(guidance_1, guidance_2)
-        all_scores: list[torch.Tensor | None] = []
         for run in runs:
             costs, *scores = self._by_class(
-                partial(_run_stages, run), (costs, local_pseudo_masks), shared, max(4 * 2 * dim_1, 16 * dim_2)
+                partial(_run_stages, run), (costs, local_pseudo_masks), shared, max(2 * dim, 4 * 2 * dim_1, 16 * dim_2)
             )
             all_scores += [None if maps is None else selection.scatter(maps) for maps in scores]
             if costs is not None:
@@ -349,7 +350,7 @@ class FGASegCategoryDecoder(nn.Module):
                     scores[-1], selection, costs, local_pseudo_masks
                 )
         *scores, logits = all_scores
-        auxiliary_logits += tuple(maps for maps in scores if maps is not None)
+        auxiliary_logits = tuple(maps for maps in scores if maps is not None)
         return FGASegDecoderOutput(cast(torch.Tensor, logits), auxiliary_logits, selection.indices)
 
     def _by_class(
@@ -394,6 +395,10 @@ class FGASegCategoryDecoder(nn.Module):
         Returns:
             Its kernel (channels, 1 or 2, 7, 7) and bias (channels,), or `None` if a module must be called itself.
         """
+        if is_watched(self.global_embedding) or (
+            has_local and (is_watched(self.local_embedding) or is_watched(self.fusions[0]))
+        ):
+            return None
         embeddings, linear = [self.global_embedding.convolution], None
         if has_local:
             embeddings.append(self.local_embedding.convolution)
@@ -436,7 +441,7 @@ class FGASegCategoryDecoder(nn.Module):
             len(taps),
         )
 
-    def _share(self, guidance_1: torch.Tensor, guidance_2: torch.Tensor) -> "FGASegSharedMaps":
+    def _share(self, guidance_1: torch.Tensor, guidance_2: torch.Tensor) -> FGASegSharedMaps:
         """Computes once a picture what step 5 needs for each class."""
         map_1, kernel_1 = self.upsampling_1.share(guidance_1)
         map_2, kernel_2 = self.upsampling_2.share(guidance_2)
@@ -452,6 +457,8 @@ class FGASegCategoryDecoder(nn.Module):
         Returns:
             Kernel (channels, 1, 7, 7) and bias (channels,), or `None` if a module must be called itself.
         """
+        if is_watched(self.local_embedding) or is_watched(self.fusions[1]):
+            return None
         embedding, linear = self.local_embedding.convolution, cast(FGASegFusion, self.fusions[1]).linear
         if not all(is_plain(module) for module in (linear, embedding) if module is not None):
             return None
@@ -462,7 +469,7 @@ class FGASegCategoryDecoder(nn.Module):
         return torch.einsum("oc,cnyx->onyx", share, embedding.weight), linear.bias + (share * bias).sum(dim=1)
 
     def _fuse_again(
-        self, costs: torch.Tensor, local_pseudo_masks: torch.Tensor | None, shared: "FGASegSharedMaps"
+        self, costs: torch.Tensor, local_pseudo_masks: torch.Tensor | None, shared: FGASegSharedMaps
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """At the patch grid, with the local embedding."""
         if local_pseudo_masks is not None:
@@ -477,7 +484,7 @@ class FGASegCategoryDecoder(nn.Module):
         return costs, self._score(1, costs)
 
     def _upsample(
-        self, costs: torch.Tensor, local_pseudo_masks: torch.Tensor | None, shared: "FGASegSharedMaps"
+        self, costs: torch.Tensor, local_pseudo_masks: torch.Tensor | None, shared: FGASegSharedMaps
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Up to 2 x the patch grid, with the local embedding fused in there."""
         costs = self.upsampling_1(costs, shared.map_1, shared.kernel_1)
@@ -489,7 +496,7 @@ class FGASegCategoryDecoder(nn.Module):
         return costs, self._score(2, costs)
 
     def _upsample_and_classify(
-        self, costs: torch.Tensor, local_pseudo_masks: torch.Tensor | None, shared: "FGASegSharedMaps"
+        self, costs: torch.Tensor, local_pseudo_masks: torch.Tensor | None, shared: FGASegSharedMaps
     ) -> tuple[None, torch.Tensor]:
         """Up to 4 x the patch grid."""
         return None, self.head(self.upsampling_2(costs, shared.map_2, shared.kernel_2))
@@ -497,20 +504,29 @@ class FGASegCategoryDecoder(nn.Module):
     def _score(self, place: int, costs: torch.Tensor) -> torch.Tensor | None:
         return self.auxiliary_heads[place](costs) if self.config.use_auxiliary_heads else None
 
-    @staticmethod
-    def _all_classes(scores: torch.Tensor | None, selection: ClassSelection) -> tuple[torch.Tensor, ...]:
-        return () if scores is None else (selection.scatter(scores),)
+    @property
+    def _num_kept_classes(self) -> int | None:
+        return None if self.training else self.config.num_kept_classes
 
     def _keep_best(
         self, scores: torch.Tensor | None, selection: ClassSelection, *tensors: torch.Tensor | None
     ) -> tuple[ClassSelection, tuple[Any, ...]]:
         """TopK at inference: narrows the selection, and each tensor with it, to the classes that score best."""
-        count = self.config.num_kept_classes
-        if self.training or count is None or scores is None:
+        count = self._num_kept_classes
+        if count is None or scores is None:
             return selection, tensors
         places, is_kept = select_classes(scores, count, self.config.class_selection_rule, selection.is_kept)
         kept = tuple(None if tensor is None else gather_classes(tensor, places) for tensor in tensors)
         return selection.narrow(places, is_kept), kept
+
+
+def _is_faster_by_taps(states: torch.Tensor) -> bool:
+    """Whether a 3 x 3 convolution to a single channel is faster as nine products: eagerly on a processor.
+
+    Half precision would round each of them.
+    """
+    is_program = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return states.device.type == "cpu" and states.dtype in (torch.float32, torch.float64) and not is_program
 
 
 def _run_stages(

@@ -171,7 +171,7 @@ class FGASegSpatialAggregation(nn.Module):
         """
         appearance_guidance = self.guidance_norm(appearance_guidance)
         cost_embeddings = self.blocks[0](cost_embeddings, appearance_guidance, out)
-        out = None if is_watched(self.blocks[0]) else cost_embeddings
+        out = None if is_watched(self) else cost_embeddings
         return self.blocks[1](cost_embeddings, appearance_guidance, out)
 
 
@@ -331,7 +331,7 @@ class FGASegAggregationLayer(nn.Module):
         checkpoint = self._gradient_checkpointing_func if self.gradient_checkpointing and self.training else None
         if checkpoint is not None:
             return checkpoint(self.class_aggregation, cost_embeddings, text_guidance, is_kept)
-        out = None if is_watched(self.spatial_aggregation) else cost_embeddings
+        out = None if is_watched(self) else cost_embeddings
         return self.class_aggregation(cost_embeddings, text_guidance, is_kept, out)
 
 

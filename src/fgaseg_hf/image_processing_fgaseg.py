@@ -37,7 +37,7 @@ from transformers.image_utils import (
 from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import is_torchvision_available, logging
 
-from .label_maps import find_best_classes
+from .label_maps import check_are_numbers, find_best_classes
 
 logger = logging.get_logger(__name__)
 
@@ -450,7 +450,8 @@ class FGASegImageProcessingMixin(BaseImageProcessor):
                 no longer bounded.
             threshold: Pixels whose best class has a probability (sigmoid of the logit) below this get `UNLABELLED_ID`
                 (-1) instead of a class.
-            class_chunk_size: How many classes to resize at once; by default as many as fit into 64 MiB.
+            class_chunk_size: How many classes to resize at once where scores are not returned; by default as many as
+                fit into 64 MiB.
 
         Returns:
             A list of int64 tensors of shape (height, width) holding class indices; or, with
@@ -458,8 +459,8 @@ class FGASegImageProcessingMixin(BaseImageProcessor):
             (classes, height, width).
 
         Raises:
-            ValueError: `outputs` holds no logits, the number of target sizes is not the batch size, or a size, the
-                threshold or the chunk size is out of range.
+            ValueError: `outputs` holds no logits, a logit is not a number, the number of target sizes is not the batch
+                size, or a size, the threshold or the chunk size is out of range.
         """
         logits = outputs if isinstance(outputs, torch.Tensor) else _logits_of(outputs)
         if logits.ndim != 4 or logits.shape[1] == 0:
@@ -477,6 +478,7 @@ class FGASegImageProcessingMixin(BaseImageProcessor):
             if return_segmentation_scores:
                 scores = F.interpolate(picture_logits[None].float(), size=size, mode="bilinear", align_corners=False)[0]
                 best, label_map = scores.max(dim=0)
+                check_are_numbers(best)
             else:
                 label_map, best = find_best_classes([(0, picture_logits)], size, class_chunk_size)
             if threshold is not None:

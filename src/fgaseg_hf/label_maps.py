@@ -12,7 +12,7 @@ from torch import nn
 PROCESSOR_VALUES_PER_SIDE = 16
 PROCESSOR_TILE_SIDES = (64, 256)
 ACCELERATOR_TILE_SIDE = 1024
-# Size of the largest tensor on the way: 64 MiB of float32.
+# Size of a tile's largest tensor: 64 MiB of float32.
 VALUES_PER_PART = 2**24
 # What rounding may add to an interpolated value, as a share of it.
 ROUNDING = 16 * torch.finfo(torch.float32).eps
@@ -51,7 +51,7 @@ def find_best_classes(
 
     Returns:
         The int64 label map and its classes' values in float32, both of the picture's size. Of equal classes the first
-        wins.
+        wins, again but for the last digit.
 
     Raises:
         ValueError: There is no class, or a value is not a number.
@@ -59,13 +59,14 @@ def find_best_classes(
     best = label_map = None
     for start, maps in parts:
         if best is None or label_map is None:
-            best = torch.full(size, -torch.inf, device=maps.device)
+            dtype = working_dtype(maps.device)
+            best = torch.full(size, -torch.inf, dtype=dtype, device=maps.device)
             label_map = torch.zeros(size, dtype=torch.long, device=maps.device)
             rows, columns = (spans_of_axis(*lengths, maps) for lengths in zip(maps.shape[1:], size, strict=True))
         classes = classes_that_can_win(maps, best)
         for row in rows if len(classes) else ():
             # Half precision would make ties out of neighbouring values.
-            band = maps[classes, row.source].float()
+            band = maps[classes, row.source].to(best.dtype)
             for column in columns:
                 tile = (row.target, column.target)
                 improve_tile(
@@ -78,7 +79,7 @@ def find_best_classes(
                 )
     if best is None or label_map is None:
         raise ValueError("There is no class; give the maps of at least one.")
-    return label_map, best
+    return label_map, best.float()
 
 
 def improve_tile(
@@ -103,8 +104,9 @@ def improve_tile(
         if not len(some):
             return
         # Half of the range, lest the lowest score become infinite on its way.
-        lowest, highest = torch.finfo(maps.dtype).min / 2, torch.finfo(maps.dtype).max / 2
-        values, places = (weights[0] @ (maps[some].clamp(lowest, highest) @ weights[1].T)).max(dim=0)
+        limited = maps[some].clamp(torch.finfo(torch.float32).min / 2, torch.finfo(torch.float32).max / 2)
+        with torch.autocast(maps.device.type, enabled=False):
+            values, places = (weights[0] @ (limited @ weights[1].T)).max(dim=0)
         # Strictly greater: the first of equal classes wins, as in argmax.
         label_map.copy_(torch.where(values > best, classes[some[places]], label_map))
         torch.maximum(best, values, out=best)
@@ -123,11 +125,26 @@ def classes_that_can_win(maps: torch.Tensor, best: torch.Tensor) -> torch.Tensor
     Raises:
         ValueError: A value is not a number.
     """
-    lowest, highest = (limit.float() for limit in maps.flatten(1).aminmax(dim=1))
+    finite = torch.finfo(torch.float32)
+    lowest, highest = (limit.to(best.dtype).clamp(finite.min, finite.max) for limit in maps.flatten(1).aminmax(dim=1))
     bar = torch.maximum(lowest.max(), best.min())
-    if bar.isnan():
-        raise ValueError("The maps hold values that are not numbers; compute them in float32 or bfloat16.")
+    check_are_numbers(bar)
     return (highest + ROUNDING * highest.abs() >= bar - ROUNDING * bar.abs()).nonzero().flatten()
+
+
+def check_are_numbers(values: torch.Tensor) -> None:
+    """Refuses values that overflowed on their way.
+
+    Raises:
+        ValueError: A value is not a number.
+    """
+    if values.isnan().any():
+        raise ValueError("The maps hold values that are not numbers; compute them in float32 or bfloat16.")
+
+
+def working_dtype(device: torch.device) -> torch.dtype:
+    """In what to resize: where products of float32 may be cut to fewer digits (TF32), in float64."""
+    return torch.float64 if device.type == "cuda" else torch.float32
 
 
 def spans_of_axis(source_length: int, target_length: int, like: torch.Tensor) -> list[ResizedSpan]:
@@ -150,5 +167,5 @@ def spans_of_axis(source_length: int, target_length: int, like: torch.Tensor) ->
         target = slice(start, min(start + side, target_length))
         used = weights[target].any(dim=0).nonzero().flatten()
         source = slice(int(used[0]), int(used[-1]) + 1)
-        spans.append(ResizedSpan(target, source, weights[target, source].contiguous()))
+        spans.append(ResizedSpan(target, source, weights[target, source].to(working_dtype(like.device))))
     return spans

@@ -8,7 +8,7 @@ from torch import nn
 
 from .label_maps import find_best_classes
 
-# Size of the largest tensor while probabilities are put together: 64 MiB of float32.
+# Size of the largest tensor while the windows' probabilities are put together: 64 MiB of float32.
 VALUES_PER_PART = 2**24
 
 
@@ -94,7 +94,8 @@ def predict_with_sliding_window(
         logits = windows.predict(predict_logits, picture)
         probabilities = logits.new_empty(logits.shape[1], *size)
         for start, part in windows.probabilities_in_parts(logits):
-            probabilities[start : start + len(part)] = _resize(part[None], size)[0]
+            for place, single in enumerate(part, start):
+                probabilities[place] = _resize(single[None, None], size)[0, 0]
         predicted.append(probabilities)
     return predicted
 
