@@ -329,6 +329,7 @@ class FGASegCategoryDecoder(nn.Module):
 
         # step 4: embed, fuse, and aggregate over space and classes
         costs = self._embed(global_pseudo_masks, local_pseudo_masks)
+        # Nothing else holds the embeddings, unless hooks do: the layers may write over them.
         is_own = not is_watched(self)
         for layer in self.aggregation_layers:
             out = costs if is_own else None
