@@ -61,7 +61,7 @@ def test_a_training_step_compiles() -> None:
 
 @pytest.mark.slow
 def test_inference_computes_the_same_in_inductors_operations() -> None:
-    # Inductor itself takes more than ten minutes to compile even a tiny model on one core.
+    # Inductor itself takes minutes to compile even a tiny model; benchmarks/grid.py runs it.
     model = tiny_model(num_kept_classes=3)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager_decomp_partition")
     with torch.no_grad():
