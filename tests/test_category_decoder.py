@@ -128,28 +128,30 @@ def test_local_embedding_and_upsampling_as_one_step(grid):
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "num_calls"),
     [
-        "global_embedding",
-        "local_embedding",
-        "local_embedding.convolution",
-        "local_upsampling.upsampling",
-        "local_upsampling.convolutions.convolution_1",
-        "fusions.0",
-        "fusions.1",
+        # For the first scores and for the embeddings; local ones also for the second fusion and the upsampling.
+        ("global_embedding", 2),
+        ("local_embedding", 4),
+        ("local_embedding.convolution", 4),
+        ("local_upsampling.upsampling", 1),
+        ("local_upsampling.convolutions.convolution_1", 1),
+        ("fusions.0", 2),
+        ("fusions.1", 1),
     ],
 )
+@pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
 @pytest.mark.parametrize("fusion", ["cat", "add"])
-def test_embeddings_fusions_and_upsampling_with_a_hook(name, fusion):
+def test_embeddings_fusions_and_upsampling_with_a_hook(name, num_calls, register, fusion):
     torch.manual_seed(0)
     decoder = FGASegCategoryDecoder(tiny_config(fusion=fusion)).eval()
     inputs = made_up_inputs()
     called = []
     with torch.no_grad():
         expected = decoder(*inputs).logits
-        decoder.get_submodule(name).register_forward_hook(lambda module, *_: called.append(module))
+        getattr(decoder.get_submodule(name), register)(lambda module, *_: called.append(module))
         found = decoder(*inputs).logits
-    assert called
+    assert len(called) == num_calls
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 

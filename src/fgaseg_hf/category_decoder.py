@@ -198,9 +198,8 @@ class FGASegLocalUpsampling(nn.Module):
     def compose(self, embedding: FGASegCostEmbedding) -> tuple[torch.Tensor, ...]:
         """What `forward` needs for one step: weight and bias, or nothing if a module must be called itself."""
         embedding_convolution, convolution = embedding.convolution, self.convolutions.convolution_1
-        if embedding._forward_hooks or not (
-            is_plain(embedding_convolution) and is_plain(self.upsampling) and is_plain(convolution)
-        ):
+        is_composable = is_plain(embedding_convolution) and is_plain(self.upsampling) and is_plain(convolution)
+        if is_watched(embedding) or not is_composable:
             return ()
         return compose_embedding_and_raising(embedding_convolution, self.upsampling, convolution)
 
