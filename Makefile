@@ -1,4 +1,4 @@
-.PHONY: style quality test test-slow bench docs
+.PHONY: style quality test test-slow bench
 
 PYTHON ?= python
 
@@ -24,7 +24,3 @@ test-slow:
 # Speed and memory of inference on this machine.
 bench:
 	$(PYTHON) benchmarks/inference.py
-
-# The API reference, from the docstrings.
-docs:
-	$(PYTHON) docs/build_api.py

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_models import tiny_config
 
-from fgaseg_hf.category_decoder import (
+from fgaseg_hf.model.category_decoder import (
     FGASegCategoryDecoder,
     FGASegCostEmbedding,
     FGASegFusion,
@@ -13,7 +13,7 @@ from fgaseg_hf.category_decoder import (
     FGASegMaskHead,
     FGASegUpsamplingStage,
 )
-from fgaseg_hf.cost_aggregation import costs_to_maps, maps_to_costs
+from fgaseg_hf.model.cost_aggregation import costs_to_maps, maps_to_costs
 
 
 def made_up_inputs():

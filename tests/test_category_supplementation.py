@@ -5,7 +5,7 @@ import torch
 from tiny_models import tiny_config
 from torch.nn.functional import cosine_similarity, normalize, pad
 
-from fgaseg_hf.category_supplementation import FGASegLocalPseudoMasks, global_pseudo_masks
+from fgaseg_hf.model.category_supplementation import FGASegLocalPseudoMasks, global_pseudo_masks
 
 
 def test_global_masks_are_cosines():

@@ -5,7 +5,7 @@ import torch
 from tiny_models import tiny_config, tiny_inputs, tiny_model
 
 from fgaseg_hf import FGASegForSemanticSegmentation
-from fgaseg_hf.catseg_initialisation import ADDED_BLOCKS, start_neutral
+from fgaseg_hf.model.catseg_initialisation import ADDED_BLOCKS, start_neutral
 
 CATSEG = {
     "p2tformer_num_layers": 0,

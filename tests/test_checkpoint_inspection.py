@@ -21,7 +21,7 @@ from fgaseg_hf.checkpoint_inspection import (
     hash_weights,
     inspect_checkpoint,
 )
-from fgaseg_hf.text_encoding import hash_text_tower
+from fgaseg_hf.model.text_encoding import hash_text_tower
 
 
 @pytest.fixture(scope="module")

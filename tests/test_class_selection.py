@@ -2,7 +2,13 @@
 
 import torch
 
-from fgaseg_hf.class_selection import ClassSelection, gather_classes, highest_peaks, select_classes, union_over_pixels
+from fgaseg_hf.model.class_selection import (
+    ClassSelection,
+    gather_classes,
+    highest_peaks,
+    select_classes,
+    union_over_pixels,
+)
 
 LOWEST = torch.finfo(torch.float32).min
 

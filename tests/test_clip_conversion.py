@@ -13,7 +13,7 @@ from fgaseg_hf.clip_conversion import (
     is_clip_state_dict,
     num_attention_heads,
 )
-from fgaseg_hf.clip_dense_features import is_clip_parameter
+from fgaseg_hf.model.clip_dense_features import is_clip_parameter
 
 
 def build(state_dict: dict[str, torch.Tensor], activation: str) -> FGASegForSemanticSegmentation:

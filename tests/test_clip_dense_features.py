@@ -7,7 +7,7 @@ import torch
 from tiny_models import tiny_config, tiny_inputs, tiny_model
 from torch.nn.functional import layer_norm
 
-from fgaseg_hf.clip_dense_features import is_clip_parameter, is_trainable_parameter, patch_nearness, tokens_to_map
+from fgaseg_hf.model.clip_dense_features import is_clip_parameter, is_trainable_parameter, patch_nearness, tokens_to_map
 
 
 def test_last_block_keeps_every_patchs_value():

@@ -2,7 +2,7 @@
 
 import torch
 
-from fgaseg_hf.cosine_decoder import decode_cosines, softmax_log_odds
+from fgaseg_hf.model.cosine_decoder import decode_cosines, softmax_log_odds
 
 LOGIT_SCALE = torch.tensor(100.0).log()
 

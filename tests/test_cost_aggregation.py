@@ -5,8 +5,8 @@ import torch
 from tiny_models import tiny_config
 from torch.nn.functional import elu, scaled_dot_product_attention
 
-from fgaseg_hf import partwise_computation
-from fgaseg_hf.cost_aggregation import (
+from fgaseg_hf.model import partwise_computation
+from fgaseg_hf.model.cost_aggregation import (
     FGASegAggregationLayer,
     FGASegClassAggregation,
     FGASegLinearClassAttention,

@@ -21,7 +21,7 @@ from transformers import AutoModelForSemanticSegmentation
 import fgaseg_hf
 from fgaseg_hf import FGASegForSemanticSegmentation
 
-SOURCE = Path(fgaseg_hf.__file__).parent
+SOURCE = Path(fgaseg_hf.__file__).parent / "model"
 # What checkpoints are loaded through; each brings all modules that it imports.
 EXPORTED_ROOTS = (
     "configuration_fgaseg",
@@ -309,7 +309,7 @@ def test_every_exported_module_can_be_exported(module: str) -> None:
         "from . import losses",
         "from .folder.losses import x",
         "from ..losses import x",
-        "from fgaseg_hf.losses import x",
+        "from fgaseg_hf.model.losses import x",
         "import fgaseg_hf",
         "import torchvision",
         '"""Do it so:\n\n    from .examples import x\n"""',
@@ -326,4 +326,4 @@ def test_transformers_itself_finds_the_same_modules() -> None:
 
     found = {Path(file).stem for file in get_relative_import_files(SOURCE / "modeling_fgaseg.py")}
     assert found < set(exported_modules())
-    assert all(importlib.util.find_spec(f"fgaseg_hf.{module}") for module in found)
+    assert all(importlib.util.find_spec(f"fgaseg_hf.model.{module}") for module in found)

@@ -14,7 +14,7 @@ from PIL import Image
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from transformers.utils import is_torchvision_available
 
-from fgaseg_hf.image_processing_fgaseg import (
+from fgaseg_hf.model.image_processing_fgaseg import (
     UNLABELLED_ID,
     FGASegImageProcessor,
     FGASegImageProcessorPil,

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fgaseg_hf import label_maps
-from fgaseg_hf.label_maps import classes_that_can_win, find_best_classes, spans_of_axis
+from fgaseg_hf.model import label_maps
+from fgaseg_hf.model.label_maps import classes_that_can_win, find_best_classes, spans_of_axis
 
 LOWEST = torch.finfo(torch.float32).min
 

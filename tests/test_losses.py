@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from tiny_models import tiny_config
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, interpolate, one_hot
 
-from fgaseg_hf.cosine_decoder import softmax_log_odds
-from fgaseg_hf.losses import (
+from fgaseg_hf.model.cosine_decoder import softmax_log_odds
+from fgaseg_hf.model.losses import (
     alignment_loss,
     binary_cross_entropy_of_labels,
     cross_entropy_of_labels,

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from fgaseg_hf import FGASegConfig, FGASegForSemanticSegmentation, FGASegModel
-from fgaseg_hf.clip_dense_features import is_clip_parameter
+from fgaseg_hf.model.clip_dense_features import is_clip_parameter
 
 VARIANTS = {
     "fast_cat": {},

@@ -5,7 +5,7 @@ import torch
 from tiny_models import tiny_model
 from torch import nn
 
-from fgaseg_hf.clip_dense_features import is_clip_parameter
+from fgaseg_hf.model.clip_dense_features import is_clip_parameter
 from fgaseg_hf.optimizer_groups import norm_parameter_names, parameter_groups
 
 

@@ -11,8 +11,8 @@ import torch
 from tiny_models import tiny_inputs, tiny_model
 from torch.utils.checkpoint import checkpoint
 
-from fgaseg_hf import partwise_computation
-from fgaseg_hf.partwise_computation import apply_in_parts
+from fgaseg_hf.model import partwise_computation
+from fgaseg_hf.model.partwise_computation import apply_in_parts
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_the_models_gradients_in_parts(monkeypatch, checkpointing):
 BLOCKS_ASKED = """
 import ctypes
 import torch
-from fgaseg_hf.partwise_computation import keep_freed_memory
+from fgaseg_hf.model.partwise_computation import keep_freed_memory
 
 class Information(ctypes.Structure):
     names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"

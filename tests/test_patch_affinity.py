@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from fgaseg_hf.patch_affinity import patch_affinity, smooth_by_affinity
+from fgaseg_hf.model.patch_affinity import patch_affinity, smooth_by_affinity
 
 
 def test_affinity_is_the_formula_written_out():

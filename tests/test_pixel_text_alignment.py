@@ -5,7 +5,7 @@ import math
 import torch
 from tiny_models import tiny_config
 
-from fgaseg_hf.pixel_text_alignment import (
+from fgaseg_hf.model.pixel_text_alignment import (
     FGASegAlignmentHead,
     FGASegCrossAttention,
     FGASegP2Tformer,

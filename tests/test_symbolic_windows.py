@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from fgaseg_hf.symbolic_windows import FGASegSymbolicWindows
-from fgaseg_hf.windows import window_bands
+from fgaseg_hf.model.symbolic_windows import FGASegSymbolicWindows
+from fgaseg_hf.model.windows import window_bands
 
 GRIDS = [(3, 3), (1, 2), (2, 9), (7, 5), (6, 9), (4, 4), (13, 6)]
 

@@ -11,7 +11,7 @@ import torch
 from tiny_models import tiny_model, tiny_processor
 
 from fgaseg_hf import FGASegVocabulary
-from fgaseg_hf.text_encoding import encode_class_names, hash_tokenizer
+from fgaseg_hf.model.text_encoding import encode_class_names, hash_tokenizer
 
 
 def test_text_is_encoded_a_few_at_a_time_and_never_twice() -> None:

@@ -24,7 +24,7 @@ from tiny_models import TINY, TINY_TEXT, TINY_VISION, tiny_config
 from tiny_tokenizer import tiny_tokenizer
 from transformers import AutoModelForSemanticSegmentation, AutoProcessor, CLIPConfig, CLIPModel
 
-from fgaseg_hf.clip_dense_features import is_clip_parameter
+from fgaseg_hf.model.clip_dense_features import is_clip_parameter
 
 ROOT = Path(__file__).parent.parent
 NAMES = ["sky", "red car", "blue car", "tree"]

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from tiny_models import tiny_model, tiny_processor, tiny_vocabulary
 
 from fgaseg_hf import FGASegVocabulary
-from fgaseg_hf.vocabulary import VOCABULARY_FILE
-from fgaseg_hf.vocabulary_head import FGASegVocabularyHead
+from fgaseg_hf.model.vocabulary import VOCABULARY_FILE
+from fgaseg_hf.model.vocabulary_head import FGASegVocabularyHead
 
 
 def embeddings_files(folder: Path) -> list[Path]:

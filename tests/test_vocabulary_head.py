@@ -10,8 +10,8 @@ import torch
 from tiny_models import tiny_config, tiny_inputs, tiny_model, tiny_processor, tiny_vocabulary
 
 from fgaseg_hf import FGASegForSemanticSegmentation, FGASegVocabulary
-from fgaseg_hf.vocabulary import VOCABULARY_FILE, is_vocabulary_file
-from fgaseg_hf.vocabulary_head import FGASegVocabularyHead
+from fgaseg_hf.model.vocabulary import VOCABULARY_FILE, is_vocabulary_file
+from fgaseg_hf.model.vocabulary_head import FGASegVocabularyHead
 
 
 def embeddings_files(folder: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fgaseg_hf.windows import flatten_windows, merge_windows, view_as_windows, window_bands
+from fgaseg_hf.model.windows import flatten_windows, merge_windows, view_as_windows, window_bands
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from transformers import AutoProcessor
 
 from fgaseg_hf import FGASegForSemanticSegmentation, FGASegProcessor
 from fgaseg_hf.checkpoint_inspection import hash_checkpoint
-from fgaseg_hf.processing_fgaseg import DEFAULT_PROMPT_TEMPLATE
+from fgaseg_hf.model.processing_fgaseg import DEFAULT_PROMPT_TEMPLATE
 from fgaseg_hf.segmentation_metrics import format_class_table, load_class_groups
 
 # What users of open words do: several sentences around each word, whose embeddings are averaged.

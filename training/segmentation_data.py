@@ -28,7 +28,7 @@ from fgaseg_hf.benchmarks import (
     prepared_benchmark_name,
 )
 from fgaseg_hf.data_collator import prompts_of_classes as prompts_of_classes
-from fgaseg_hf.image_processing_fgaseg import open_picture, picture_to_rgb
+from fgaseg_hf.model.image_processing_fgaseg import open_picture, picture_to_rgb
 
 # Where the names lie in a data set's folder if nothing else is said.
 CLASS_NAMES_FILE = "class_names.txt"

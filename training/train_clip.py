@@ -26,7 +26,7 @@ from segmentation_data import DatasetArguments, SegmentationSplit, load_segmenta
 from tqdm.auto import tqdm
 from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
-from fgaseg_hf.processing_fgaseg import DEFAULT_PROMPT_TEMPLATE
+from fgaseg_hf.model.processing_fgaseg import DEFAULT_PROMPT_TEMPLATE
 
 LOG_FILE = "training_log.jsonl"
 

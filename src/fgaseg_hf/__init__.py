@@ -15,19 +15,19 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .configuration_fgaseg import FGASegConfig
-from .image_processing_fgaseg import FGASegImageProcessor, FGASegImageProcessorPil
-from .modeling_fgaseg import (
+from .model.configuration_fgaseg import FGASegConfig
+from .model.image_processing_fgaseg import FGASegImageProcessor, FGASegImageProcessorPil
+from .model.modeling_fgaseg import (
     FGASegForSemanticSegmentation,
     FGASegModel,
     FGASegModelOutput,
     FGASegOutput,
     FGASegPreTrainedModel,
 )
-from .pipeline_fgaseg import ZeroShotImageSegmentationPipeline
-from .processing_fgaseg import FGASegProcessor
-from .sliding_window import label_with_sliding_window, predict_with_sliding_window
-from .vocabulary import FGASegVocabulary
+from .model.pipeline_fgaseg import ZeroShotImageSegmentationPipeline
+from .model.processing_fgaseg import FGASegProcessor
+from .model.sliding_window import label_with_sliding_window, predict_with_sliding_window
+from .model.vocabulary import FGASegVocabulary
 
 AutoConfig.register("fgaseg", FGASegConfig)
 AutoModel.register(FGASegConfig, FGASegModel)

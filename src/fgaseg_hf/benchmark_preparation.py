@@ -29,7 +29,7 @@ from .benchmarks import (
     find_benchmark,
     limit_short_side,
 )
-from .image_processing_fgaseg import open_picture, picture_to_rgb
+from .model.image_processing_fgaseg import open_picture, picture_to_rgb
 
 PICTURES_PER_SHARD = 500
 

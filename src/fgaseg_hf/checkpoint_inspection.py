@@ -18,10 +18,10 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
-from .configuration_fgaseg import FGASegConfig
-from .modeling_fgaseg import FGASegForSemanticSegmentation, FGASegModel
-from .text_encoding import TEXT_TOWER_MODULES, hash_tensors
-from .vocabulary import VOCABULARY_FILE, FGASegVocabulary
+from .model.configuration_fgaseg import FGASegConfig
+from .model.modeling_fgaseg import FGASegForSemanticSegmentation, FGASegModel
+from .model.text_encoding import TEXT_TOWER_MODULES, hash_tensors
+from .model.vocabulary import VOCABULARY_FILE, FGASegVocabulary
 
 # The model's blocks by the modules that hold them, in the order of the method's steps.
 BLOCKS = {
@@ -121,7 +121,7 @@ class CheckpointInspection:
         file_sizes: Bytes of each file.
         weight_files: Which of the files hold the weights.
         vocabulary: The vocabulary beside the weights, if there is one.
-        text_tower_hash: See [`fgaseg_hf.text_encoding.hash_text_tower`]; `None` if it was not asked for, or
+        text_tower_hash: See [`fgaseg_hf.model.text_encoding.hash_text_tower`]; `None` if it was not asked for, or
             the weights are not on this machine.
         weights_sha256: See [`hash_weights`]; `None` in the same cases.
     """
@@ -426,7 +426,7 @@ def hash_weights(folder: str | os.PathLike[str]) -> str:
 
 
 def hash_stored_text_tower(folder: str | os.PathLike[str]) -> str | None:
-    """Hashes a checkpoint's text tower, as [`fgaseg_hf.text_encoding.hash_text_tower`] does for a model that was loaded
+    """Hashes a checkpoint's text tower, as [`fgaseg_hf.model.text_encoding.hash_text_tower`] does for a model loaded
     in the precision of the files.
 
     Args:

@@ -24,8 +24,8 @@ from transformers import (
 )
 
 from .checkpoint_inspection import CheckpointInspection, hash_config, inspect_checkpoint
+from .model.vocabulary import FGASegVocabulary
 from .model_card import CardDescription, EvaluationRecord, check_model_card, is_evaluation_report, make_model_card
-from .vocabulary import FGASegVocabulary
 
 CARD_FILE = "README.md"
 RESULTS_FOLDER = "results"

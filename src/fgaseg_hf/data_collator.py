@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .benchmarks import encode_prompts
-from .image_processing_fgaseg import label_map_to_array
+from .model.image_processing_fgaseg import label_map_to_array
 
 
 class FGASegDataCollator:

@@ -8,10 +8,10 @@ import torch
 import typer
 
 from .checkpoint_inspection import check_architecture
-from .configuration_fgaseg import FGASegConfig
+from .model.configuration_fgaseg import FGASegConfig
+from .model.modeling_fgaseg import FGASegForSemanticSegmentation
+from .model.processing_fgaseg import FGASegProcessor
 from .model_export import check_exportable, export_to_onnx
-from .modeling_fgaseg import FGASegForSemanticSegmentation
-from .processing_fgaseg import FGASegProcessor
 
 
 def export(

@@ -21,12 +21,12 @@ from .checkpoint_conversion import (
 from .checkpoint_inspection import inspect_checkpoint
 from .checkpoint_sources import Checkpoint, find_checkpoint, read_checkpoint
 from .clip_conversion import clip_config_fields, convert_clip_state_dict, has_openai_marks, is_clip_state_dict
-from .clip_dense_features import default_image_size, is_clip_parameter
-from .configuration_fgaseg import FGASegConfig
-from .image_processing_fgaseg import FGASegImageProcessorPil
+from .model.clip_dense_features import default_image_size, is_clip_parameter
+from .model.configuration_fgaseg import FGASegConfig
+from .model.image_processing_fgaseg import FGASegImageProcessorPil
+from .model.modeling_fgaseg import FGASegForSemanticSegmentation
+from .model.processing_fgaseg import FGASegProcessor
 from .model_card import CardDescription, make_model_card
-from .modeling_fgaseg import FGASegForSemanticSegmentation
-from .processing_fgaseg import FGASegProcessor
 
 Activation = Literal["gelu", "quick_gelu"]
 ReleasedLayout = Literal["catseg", "fga-seg"]

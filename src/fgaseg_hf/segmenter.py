@@ -26,12 +26,12 @@ from transformers.utils import logging as transformers_logging
 from . import builtin_model_folder
 from .checkpoint_inspection import check_architecture
 from .clip_checkpoints import load_training_free
-from .configuration_fgaseg import FGASegConfig
-from .image_processing_fgaseg import UNLABELLED_ID
-from .modeling_fgaseg import FGASegForSemanticSegmentation
-from .processing_fgaseg import FGASegProcessor
-from .sliding_window import label_with_sliding_window
-from .vocabulary import FGASegVocabulary
+from .model.configuration_fgaseg import FGASegConfig
+from .model.image_processing_fgaseg import UNLABELLED_ID
+from .model.modeling_fgaseg import FGASegForSemanticSegmentation
+from .model.processing_fgaseg import FGASegProcessor
+from .model.sliding_window import label_with_sliding_window
+from .model.vocabulary import FGASegVocabulary
 
 
 @dataclass
