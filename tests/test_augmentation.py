@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from augmentation import IGNORED_LABEL, AugmentationConfig, augment, jitter_colours, resize_and_crop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
+from fgaseg_hf.data.augmentation import IGNORED_LABEL, AugmentationConfig, augment, jitter_colours, resize_and_crop
 
 
 def picture_of_labels(labels: np.ndarray) -> Image.Image:

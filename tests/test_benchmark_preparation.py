@@ -18,10 +18,10 @@ from script_loading import load_evaluate
 from tiny_models import tiny_model, tiny_processor
 from typer.testing import CliRunner
 
-from fgaseg_hf import benchmark_preparation
-from fgaseg_hf.benchmark_preparation import describe_preparation, prepare_benchmark
-from fgaseg_hf.benchmarks import BENCHMARKS, voc_palette
 from fgaseg_hf.command_line import app
+from fgaseg_hf.data import benchmark_preparation
+from fgaseg_hf.data.benchmark_preparation import describe_preparation, prepare_benchmark
+from fgaseg_hf.data.benchmarks import BENCHMARKS, voc_palette
 
 SIZE = (6, 8)
 CONTEXT_PICTURES = ["2008_000002", "2008_000003", "2008_000007"]

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from augmentation import IGNORED_LABEL
 from datasets import Dataset, Features, Sequence, Value
 from datasets import Image as ImageFeature
 from PIL import Image
-from segmentation_data import DatasetArguments, default_split, load_segmentation_splits
 from tiny_models import tiny_processor
 
-from fgaseg_hf.benchmarks import (
+from fgaseg_hf.data.augmentation import IGNORED_LABEL
+from fgaseg_hf.data.benchmarks import (
     BENCHMARKS,
     decode_label_map,
     encode_prompts,
@@ -24,6 +23,7 @@ from fgaseg_hf.benchmarks import (
     split_synonyms,
     voc_palette,
 )
+from fgaseg_hf.data.segmentation_data import DatasetArguments, default_split, load_segmentation_splits
 
 
 @pytest.mark.parametrize(

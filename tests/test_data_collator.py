@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from tiny_models import IMAGE_SIZE, tiny_model, tiny_processor
 
-from fgaseg_hf.data_collator import FGASegDataCollator
+from fgaseg_hf.data.data_collator import FGASegDataCollator
 
 NAMES = ["sky", "red car", "blue car", "red house", "tree", "water"]
 

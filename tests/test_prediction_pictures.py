@@ -1,9 +1,10 @@
 """Pictures beside their predictions."""
 
 import numpy as np
-from augmentation import IGNORED_LABEL
 from PIL import Image
 from prediction_pictures import side_by_side
+
+from fgaseg_hf.data.augmentation import IGNORED_LABEL
 
 
 def test_picture_prediction_and_truth_stand_in_a_row() -> None:

@@ -4,13 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
-from augmentation import AugmentationConfig
-from class_frequencies import balanced_weights, count_pixels
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
 from PIL import Image
-from rare_class_sampling import RareClassSampler
-from segmentation_data import SegmentationSplit, TrainingSamples
+
+from fgaseg_hf.data.augmentation import AugmentationConfig
+from fgaseg_hf.data.class_frequencies import balanced_weights, count_pixels
+from fgaseg_hf.data.rare_class_sampling import RareClassSampler
+from fgaseg_hf.data.segmentation_data import SegmentationSplit, TrainingSamples
 
 
 def make_split() -> SegmentationSplit:

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from augmentation import IGNORED_LABEL, AugmentationConfig
 from datasets import Dataset, DatasetDict, Features
 from datasets import Image as ImageFeature
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from segmentation_data import (
+
+from fgaseg_hf.data.augmentation import IGNORED_LABEL, AugmentationConfig
+from fgaseg_hf.data.segmentation_data import (
     DatasetArguments,
     SegmentationSplit,
     ShardedBatches,

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from augmentation import IGNORED_LABEL
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
 from PIL import Image
-from segmentation_data import SegmentationSplit
 from segmentation_evaluation import (
     EvaluationProtocol,
     embed_class_names,
@@ -19,6 +17,9 @@ from segmentation_evaluation import (
     vocabulary_of_picture,
 )
 from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
+
+from fgaseg_hf.data.augmentation import IGNORED_LABEL
+from fgaseg_hf.data.segmentation_data import SegmentationSplit
 
 
 @pytest.fixture(scope="module")

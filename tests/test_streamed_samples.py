@@ -9,12 +9,18 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from augmentation import AugmentationConfig
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
 from PIL import Image
-from segmentation_data import DatasetArguments, SegmentationSplit, TrainingSamples, load_segmentation_splits
-from streamed_samples import StreamedSamples
+
+from fgaseg_hf.data.augmentation import AugmentationConfig
+from fgaseg_hf.data.segmentation_data import (
+    DatasetArguments,
+    SegmentationSplit,
+    TrainingSamples,
+    load_segmentation_splits,
+)
+from fgaseg_hf.data.streamed_samples import StreamedSamples
 
 NUM_ROWS = 24
 

@@ -25,19 +25,19 @@ from command_line_arguments import parse_arguments, run_script
 from partial_counts import PartialCounts
 from prediction_pictures import side_by_side
 from run_description import describe_device, describe_run, write_atomically
-from segmentation_data import (
-    DatasetArguments,
-    SegmentationSplit,
-    default_split,
-    load_segmentation_splits,
-    spread_evenly,
-)
 from segmentation_evaluation import EvaluationProtocol, SegmentationPredictor, evaluate_segmentation, runs_on_cpu
 from tqdm.auto import tqdm
 from transformers import AutoProcessor
 
 from fgaseg_hf import FGASegForSemanticSegmentation, FGASegProcessor
 from fgaseg_hf.checkpoint_inspection import hash_checkpoint
+from fgaseg_hf.data.segmentation_data import (
+    DatasetArguments,
+    SegmentationSplit,
+    default_split,
+    load_segmentation_splits,
+    spread_evenly,
+)
 from fgaseg_hf.model.processing_fgaseg import DEFAULT_PROMPT_TEMPLATE
 from fgaseg_hf.segmentation_metrics import format_class_table, load_class_groups
 

@@ -2,9 +2,9 @@
 """Pictures beside their predictions and their truth, for a look at what a model does."""
 
 import numpy as np
-from augmentation import IGNORED_LABEL
 from PIL import Image, ImageDraw, ImageFont
 
+from fgaseg_hf.data.augmentation import IGNORED_LABEL
 from fgaseg_hf.visualization import draw_overlay
 
 

@@ -10,12 +10,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
-from augmentation import IGNORED_LABEL
 from partial_counts import CountsSoFar, PartialCounts
 from PIL import Image
-from segmentation_data import SegmentationSplit, prompts_of_classes, spread_evenly
 
-from fgaseg_hf.benchmarks import encode_prompts
+from fgaseg_hf.data.augmentation import IGNORED_LABEL
+from fgaseg_hf.data.benchmarks import encode_prompts
+from fgaseg_hf.data.segmentation_data import SegmentationSplit, prompts_of_classes, spread_evenly
 from fgaseg_hf.segmentation_metrics import SegmentationConfusionMatrix
 
 

@@ -35,13 +35,22 @@ import yaml
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, send_to_device, set_seed
-from augmentation import AugmentationConfig
-from class_frequencies import balanced_weights, count_pixels
 from command_line_arguments import parse_arguments, run_script
 from PIL import Image
 from prediction_pictures import side_by_side
-from rare_class_sampling import RareClassSampler
-from segmentation_data import (
+from segmentation_evaluation import EvaluationProtocol, SegmentationPredictor, evaluate_segmentation, runs_on_cpu
+from synchronised_batch_norm import synchronise_batch_norms
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import AutoProcessor, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
+
+from fgaseg_hf import FGASegConfig, FGASegForSemanticSegmentation, FGASegImageProcessorPil, FGASegProcessor
+from fgaseg_hf.data.augmentation import AugmentationConfig
+from fgaseg_hf.data.class_frequencies import balanced_weights, count_pixels
+from fgaseg_hf.data.data_collator import FGASegDataCollator
+from fgaseg_hf.data.rare_class_sampling import RareClassSampler
+from fgaseg_hf.data.segmentation_data import (
     DatasetArguments,
     SegmentationSplit,
     ShardedBatches,
@@ -50,16 +59,7 @@ from segmentation_data import (
     load_segmentation_splits,
     spread_evenly,
 )
-from segmentation_evaluation import EvaluationProtocol, SegmentationPredictor, evaluate_segmentation, runs_on_cpu
-from streamed_samples import StreamedSamples
-from synchronised_batch_norm import synchronise_batch_norms
-from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
-from transformers import AutoProcessor, AutoTokenizer
-from transformers.utils.logging import disable_progress_bar
-
-from fgaseg_hf import FGASegConfig, FGASegForSemanticSegmentation, FGASegImageProcessorPil, FGASegProcessor
-from fgaseg_hf.data_collator import FGASegDataCollator
+from fgaseg_hf.data.streamed_samples import StreamedSamples
 from fgaseg_hf.optimizer_groups import parameter_groups
 from fgaseg_hf.segmentation_metrics import format_class_table, load_class_groups
 

@@ -27,11 +27,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from . import __version__, builtin_model_folder
-from .benchmark_preparation import describe_preparation, prepare_benchmark
-from .benchmarks import BENCHMARKS
 from .checkpoint_commands import convert
 from .checkpoint_inspection import check_architecture
 from .clip_checkpoints import load_training_free, save_clip
+from .data.benchmark_preparation import describe_preparation, prepare_benchmark
+from .data.benchmarks import BENCHMARKS
 from .export_commands import export
 from .model.clip_dense_features import DenseAttention, DenseResidual
 from .model.image_processing_fgaseg import open_picture, picture_to_rgb

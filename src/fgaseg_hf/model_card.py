@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from .benchmarks import BENCHMARKS
 from .checkpoint_inspection import CheckpointInspection, format_bytes, hash_config
+from .data.benchmarks import BENCHMARKS
 
 # The Hub's task for maps over a picture's pixels. It has none named "zero-shot-image-segmentation" (its zero-shot tasks
 # are classification of texts and pictures, and detection), so that name is a tag.
@@ -285,7 +285,7 @@ def make_model_card(
         model_name=description.name.split("/")[-1],
         eval_results=make_eval_results(records, description) or None,
     )
-    template = resources.files(__package__) / "data" / "model_card_template.md"
+    template = resources.files(__package__) / "model_card_template.md"
     card = ModelCard.from_template(
         data,
         template_str=template.read_text(encoding="utf-8"),

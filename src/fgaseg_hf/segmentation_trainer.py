@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
 
-from .data_collator import FGASegDataCollator
+from .data.data_collator import FGASegDataCollator
 from .model.image_processing_fgaseg import FGASegImageProcessorPil
 from .optimizer_groups import parameter_groups
 from .segmentation_metrics import SegmentationConfusionMatrix, SegmentationResult

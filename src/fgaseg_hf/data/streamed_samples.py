@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from datasets.distributed import split_dataset_by_node
-from segmentation_data import TrainingSamples
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from .segmentation_data import TrainingSamples
 
 
 class StreamedSamples(IterableDataset):

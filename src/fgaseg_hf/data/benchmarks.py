@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image
 
-from .model.image_processing_fgaseg import label_map_to_array, open_picture
+from ..model.image_processing_fgaseg import label_map_to_array, open_picture
 
 # What a label map's numbers are: class ids in one channel (or palette indices), the colours of Pascal VOC's palette
 # (palette pictures are taken too), or the colour code of the full ADE20K.
@@ -31,7 +31,7 @@ class SegmentationBenchmark:
     """What has to be known of a data set to measure on it.
 
     A class's id is its line in the class list, from 0. The ids in the published files are others; a prepared folder
-    (see `fgaseg_hf.benchmark_preparation`) holds class ids, as [`SegmentationBenchmark.prepared`] says.
+    (see `fgaseg_hf.data.benchmark_preparation`) holds class ids, as [`SegmentationBenchmark.prepared`] says.
 
     Attributes:
         name: the name that commands take.

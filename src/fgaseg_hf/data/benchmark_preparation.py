@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from ..model.image_processing_fgaseg import open_picture, picture_to_rgb
 from .benchmarks import (
     PREPARED_BENCHMARK_FILE,
     SegmentationBenchmark,
@@ -29,7 +30,6 @@ from .benchmarks import (
     find_benchmark,
     limit_short_side,
 )
-from .model.image_processing_fgaseg import open_picture, picture_to_rgb
 
 PICTURES_PER_SHARD = 500
 
@@ -85,7 +85,7 @@ def prepare_benchmark(
     """Writes a benchmark's published files as parquet in the Hub's layout.
 
     Args:
-        name: one of `fgaseg_hf.benchmarks.BENCHMARKS`.
+        name: one of `fgaseg_hf.data.benchmarks.BENCHMARKS`.
         source: folder of the published files, unpacked.
         out: folder to make. While it is being made, its parts lie in the folder of this name with `.incomplete` behind
             it; the next call goes on from these.

@@ -15,11 +15,10 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
-from augmentation import IGNORED_LABEL, AugmentationConfig, augment
 from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
-from fgaseg_hf.benchmarks import (
+from fgaseg_hf.data.benchmarks import (
     LabelDecoding,
     PromptedSynonyms,
     decode_label_map,
@@ -27,8 +26,10 @@ from fgaseg_hf.benchmarks import (
     limit_short_side,
     prepared_benchmark_name,
 )
-from fgaseg_hf.data_collator import prompts_of_classes as prompts_of_classes
+from fgaseg_hf.data.data_collator import prompts_of_classes as prompts_of_classes
 from fgaseg_hf.model.image_processing_fgaseg import open_picture, picture_to_rgb
+
+from .augmentation import IGNORED_LABEL, AugmentationConfig, augment
 
 # Where the names lie in a data set's folder if nothing else is said.
 CLASS_NAMES_FILE = "class_names.txt"
@@ -100,7 +101,7 @@ class SegmentationSplit:
         class_names: names in id order.
         image_column: column of the pictures.
         annotation_column: column of the label maps; "maps[0]" is the first of a list of them.
-        decoding: what the numbers of a label map are; see `fgaseg_hf.benchmarks.LabelDecoding`.
+        decoding: what the numbers of a label map are; see `fgaseg_hf.data.benchmarks.LabelDecoding`.
         ignored_ids: raw ids that are not annotated.
         id_map: raw id to class id where the file's ids are not the class ids.
         ignore_unmapped_ids: whether raw ids that the id map lacks are not annotated; otherwise they are errors.

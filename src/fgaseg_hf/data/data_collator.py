@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..model.image_processing_fgaseg import label_map_to_array
 from .benchmarks import encode_prompts
-from .model.image_processing_fgaseg import label_map_to_array
 
 
 class FGASegDataCollator:

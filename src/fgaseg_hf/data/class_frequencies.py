@@ -2,10 +2,11 @@
 """How much of a training split each class covers, and what that says about the weight of its pixels."""
 
 import numpy as np
-from augmentation import IGNORED_LABEL
-from segmentation_data import SegmentationSplit
 
-from fgaseg_hf.benchmarks import limit_short_side_of_labels
+from fgaseg_hf.data.benchmarks import limit_short_side_of_labels
+
+from .augmentation import IGNORED_LABEL
+from .segmentation_data import SegmentationSplit
 
 
 def count_pixels(split: SegmentationSplit) -> np.ndarray:
