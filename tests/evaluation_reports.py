@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from tiny_models import CLASS_NAMES
 
-from fgaseg_hf.checkpoint_inspection import hash_checkpoint
+from fgaseg_hf.release.checkpoint_inspection import hash_checkpoint
 from fgaseg_hf.segmentation_metrics import SegmentationConfusionMatrix
 
 

@@ -13,7 +13,8 @@ from tiny_models import CLASS_NAMES, tiny_config, tiny_inputs, tiny_model, tiny_
 from transformers import CLIPConfig
 
 from fgaseg_hf import FGASegConfig, FGASegForSemanticSegmentation, FGASegModel, FGASegVocabulary
-from fgaseg_hf.checkpoint_inspection import (
+from fgaseg_hf.model.text_encoding import hash_text_tower
+from fgaseg_hf.release.checkpoint_inspection import (
     format_bytes,
     hash_checkpoint,
     hash_config,
@@ -21,7 +22,6 @@ from fgaseg_hf.checkpoint_inspection import (
     hash_weights,
     inspect_checkpoint,
 )
-from fgaseg_hf.model.text_encoding import hash_text_tower
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_no_weight_is_loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     def fail(*arguments: object, **options: object) -> None:
         raise AssertionError("weights were read")
 
-    monkeypatch.setattr("fgaseg_hf.checkpoint_inspection._read_tensors", fail)
+    monkeypatch.setattr("fgaseg_hf.release.checkpoint_inspection._read_tensors", fail)
     found = inspect_checkpoint(folder, with_hashes=False)
     assert found.num_parameters > 0
     assert found.weights_sha256 is None

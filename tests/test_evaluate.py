@@ -17,7 +17,7 @@ from PIL import Image
 from script_loading import EVALUATE, REPOSITORY, load_evaluate
 from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
 
-from fgaseg_hf.checkpoint_inspection import hash_checkpoint
+from fgaseg_hf.release.checkpoint_inspection import hash_checkpoint
 
 
 @pytest.fixture(scope="module")

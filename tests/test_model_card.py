@@ -19,9 +19,9 @@ from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
 from typer.testing import CliRunner
 
 from fgaseg_hf import FGASegVocabulary
-from fgaseg_hf.checkpoint_inspection import CheckpointInspection, inspect_checkpoint
 from fgaseg_hf.command_line import app
-from fgaseg_hf.model_card import (
+from fgaseg_hf.release.checkpoint_inspection import CheckpointInspection, inspect_checkpoint
+from fgaseg_hf.release.model_card import (
     CardDescription,
     EvaluationRecord,
     check_model_card,

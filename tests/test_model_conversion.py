@@ -26,8 +26,8 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from fgaseg_hf import FGASegForSemanticSegmentation, FGASegProcessor
-from fgaseg_hf.model_card import check_model_card
 from fgaseg_hf.model_conversion import convert_checkpoint, export_released_checkpoint, plan_conversion
+from fgaseg_hf.release.model_card import check_model_card
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 from test_command_line import refused, run
 from tiny_models import tiny_model, tiny_processor
 
-from fgaseg_hf.checkpoint_inspection import inspect_checkpoint
+from fgaseg_hf.release.checkpoint_inspection import inspect_checkpoint
 
 
 @pytest.fixture(scope="module")

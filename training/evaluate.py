@@ -30,7 +30,6 @@ from tqdm.auto import tqdm
 from transformers import AutoProcessor
 
 from fgaseg_hf import FGASegForSemanticSegmentation, FGASegProcessor
-from fgaseg_hf.checkpoint_inspection import hash_checkpoint
 from fgaseg_hf.data.segmentation_data import (
     DatasetArguments,
     SegmentationSplit,
@@ -39,6 +38,7 @@ from fgaseg_hf.data.segmentation_data import (
     spread_evenly,
 )
 from fgaseg_hf.model.processing_fgaseg import DEFAULT_PROMPT_TEMPLATE
+from fgaseg_hf.release.checkpoint_inspection import hash_checkpoint
 from fgaseg_hf.segmentation_metrics import format_class_table, load_class_groups
 
 # What users of open words do: several sentences around each word, whose embeddings are averaged.

@@ -28,7 +28,6 @@ from tqdm import tqdm
 
 from . import __version__, builtin_model_folder
 from .checkpoint_commands import convert
-from .checkpoint_inspection import check_architecture
 from .clip_checkpoints import load_training_free, save_clip
 from .data.benchmark_preparation import describe_preparation, prepare_benchmark
 from .data.benchmarks import BENCHMARKS
@@ -38,6 +37,7 @@ from .model.image_processing_fgaseg import open_picture, picture_to_rgb
 from .model.processing_fgaseg import check_class_names
 from .model.vocabulary import FGASegVocabulary, normalise_phrase
 from .overlapped_work import overlap_reading_and_writing
+from .release.checkpoint_inspection import check_architecture
 from .release_commands import card, inspect, release
 from .segmenter import Segmenter, broken_checkpoints_named, load_checkpoint, quiet_transformers
 from .visualization import class_shares, draw_overlay, save_label_map

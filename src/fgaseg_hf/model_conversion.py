@@ -18,7 +18,6 @@ from .checkpoint_conversion import (
     released_layout,
     to_released_state_dict,
 )
-from .checkpoint_inspection import inspect_checkpoint
 from .checkpoint_sources import Checkpoint, find_checkpoint, read_checkpoint
 from .clip_conversion import clip_config_fields, convert_clip_state_dict, has_openai_marks, is_clip_state_dict
 from .model.clip_dense_features import default_image_size, is_clip_parameter
@@ -26,7 +25,8 @@ from .model.configuration_fgaseg import FGASegConfig
 from .model.image_processing_fgaseg import FGASegImageProcessorPil
 from .model.modeling_fgaseg import FGASegForSemanticSegmentation
 from .model.processing_fgaseg import FGASegProcessor
-from .model_card import CardDescription, make_model_card
+from .release.checkpoint_inspection import inspect_checkpoint
+from .release.model_card import CardDescription, make_model_card
 
 Activation = Literal["gelu", "quick_gelu"]
 ReleasedLayout = Literal["catseg", "fga-seg"]

@@ -24,7 +24,6 @@ from PIL import Image
 from transformers.utils import logging as transformers_logging
 
 from . import builtin_model_folder
-from .checkpoint_inspection import check_architecture
 from .clip_checkpoints import load_training_free
 from .model.configuration_fgaseg import FGASegConfig
 from .model.image_processing_fgaseg import UNLABELLED_ID
@@ -32,6 +31,7 @@ from .model.modeling_fgaseg import FGASegForSemanticSegmentation
 from .model.processing_fgaseg import FGASegProcessor
 from .model.sliding_window import label_with_sliding_window
 from .model.vocabulary import FGASegVocabulary
+from .release.checkpoint_inspection import check_architecture
 
 
 @dataclass

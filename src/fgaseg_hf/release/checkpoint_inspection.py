@@ -18,10 +18,10 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
-from .model.configuration_fgaseg import FGASegConfig
-from .model.modeling_fgaseg import FGASegForSemanticSegmentation, FGASegModel
-from .model.text_encoding import TEXT_TOWER_MODULES, hash_tensors
-from .model.vocabulary import VOCABULARY_FILE, FGASegVocabulary
+from ..model.configuration_fgaseg import FGASegConfig
+from ..model.modeling_fgaseg import FGASegForSemanticSegmentation, FGASegModel
+from ..model.text_encoding import TEXT_TOWER_MODULES, hash_tensors
+from ..model.vocabulary import VOCABULARY_FILE, FGASegVocabulary
 
 # The model's blocks by the modules that hold them, in the order of the method's steps.
 BLOCKS = {

@@ -23,8 +23,8 @@ from transformers import (
     pipeline,
 )
 
+from ..model.vocabulary import FGASegVocabulary
 from .checkpoint_inspection import CheckpointInspection, hash_config, inspect_checkpoint
-from .model.vocabulary import FGASegVocabulary
 from .model_card import CardDescription, EvaluationRecord, check_model_card, is_evaluation_report, make_model_card
 
 CARD_FILE = "README.md"

@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from ..data.benchmarks import BENCHMARKS
 from .checkpoint_inspection import CheckpointInspection, format_bytes, hash_config
-from .data.benchmarks import BENCHMARKS
 
 # The Hub's task for maps over a picture's pixels. It has none named "zero-shot-image-segmentation" (its zero-shot tasks
 # are classification of texts and pictures, and detection), so that name is a tag.
@@ -264,7 +264,7 @@ def make_model_card(
     """Writes a checkpoint's model card.
 
     Args:
-        checkpoint: What [`fgaseg_hf.checkpoint_inspection.inspect_checkpoint`] found.
+        checkpoint: What [`fgaseg_hf.release.checkpoint_inspection.inspect_checkpoint`] found.
         records: Its result files, in the order in which they shall stand.
         description: What these cannot tell.
 
