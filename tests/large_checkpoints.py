@@ -13,7 +13,7 @@ from tiny_tokenizer import tiny_tokenizer
 from transformers import CLIPTokenizer
 
 from fgaseg_hf import FGASegConfig, FGASegForSemanticSegmentation
-from fgaseg_hf.checkpoint_conversion import to_released_state_dict
+from fgaseg_hf.conversion.checkpoint_conversion import to_released_state_dict
 
 # ViT-B/16 and ViT-L/14@336 as CAT-Seg has them.
 TOWERS = {

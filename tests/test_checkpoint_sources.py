@@ -10,9 +10,9 @@ from test_model_conversion import parity_settings
 from test_parity import released_weights
 from typer.testing import CliRunner
 
-from fgaseg_hf.checkpoint_sources import read_checkpoint
 from fgaseg_hf.command_line import app
-from fgaseg_hf.model_conversion import plan_conversion
+from fgaseg_hf.conversion.checkpoint_sources import read_checkpoint
+from fgaseg_hf.conversion.model_conversion import plan_conversion
 
 TENSORS = {"visual.proj": torch.arange(6.0).view(2, 3), "logit_scale": torch.tensor(2.0, dtype=torch.float16)}
 

@@ -12,7 +12,7 @@ from tiny_models import CLASS_NAMES, tiny_inputs, tiny_model, tiny_processor
 from transformers import AutoModelForSemanticSegmentation, CLIPImageProcessorPil, CLIPModel, pipeline
 
 from fgaseg_hf import FGASegConfig, FGASegForSemanticSegmentation, FGASegProcessor, FGASegVocabulary
-from fgaseg_hf.clip_checkpoints import load_training_free, save_clip
+from fgaseg_hf.conversion.clip_checkpoints import load_training_free, save_clip
 
 TOLERANCE = {"atol": 1e-5, "rtol": 1e-4}
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -6,7 +6,7 @@ from tiny_original_clips import FAMILIES, SMALL_HEAD, prompts, tiny_hub_clip, ti
 from torch import nn
 
 from fgaseg_hf import FGASegConfig, FGASegForSemanticSegmentation
-from fgaseg_hf.clip_conversion import (
+from fgaseg_hf.conversion.clip_conversion import (
     clip_config_fields,
     convert_clip_state_dict,
     has_openai_marks,

@@ -26,7 +26,7 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from fgaseg_hf import FGASegForSemanticSegmentation, FGASegProcessor
-from fgaseg_hf.model_conversion import convert_checkpoint, export_released_checkpoint, plan_conversion
+from fgaseg_hf.conversion.model_conversion import convert_checkpoint, export_released_checkpoint, plan_conversion
 from fgaseg_hf.release.model_card import check_model_card
 
 
@@ -325,7 +325,7 @@ def test_outputs_that_are_taken(tmp_path, tokenizer_folder):
 MEASURE = """
 import sys
 from pathlib import Path
-from fgaseg_hf.model_conversion import convert_checkpoint
+from fgaseg_hf.conversion.model_conversion import convert_checkpoint
 
 def peak_memory():
     # Of this process alone: what `getrusage` tells begins with the peak of the process that started it.

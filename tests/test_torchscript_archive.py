@@ -11,7 +11,7 @@ import torch
 from tiny_original_clips import save_torchscript
 from torch import nn
 
-from fgaseg_hf.torchscript_archive import is_torchscript_archive, read_torchscript_archive
+from fgaseg_hf.conversion.torchscript_archive import is_torchscript_archive, read_torchscript_archive
 
 # TorchScript's own notice that it will be replaced, which no archive that exists heeds.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from . import __version__, builtin_model_folder
 from .checkpoint_commands import convert
-from .clip_checkpoints import load_training_free, save_clip
+from .conversion.clip_checkpoints import load_training_free, save_clip
 from .data.benchmark_preparation import describe_preparation, prepare_benchmark
 from .data.benchmarks import BENCHMARKS
 from .export_commands import export

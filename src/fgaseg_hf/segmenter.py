@@ -24,7 +24,7 @@ from PIL import Image
 from transformers.utils import logging as transformers_logging
 
 from . import builtin_model_folder
-from .clip_checkpoints import load_training_free
+from .conversion.clip_checkpoints import load_training_free
 from .model.configuration_fgaseg import FGASegConfig
 from .model.image_processing_fgaseg import UNLABELLED_ID
 from .model.modeling_fgaseg import FGASegForSemanticSegmentation

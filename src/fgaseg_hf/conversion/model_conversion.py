@@ -12,6 +12,13 @@ from typing import Any, Literal
 import torch
 from transformers import AutoTokenizer, CLIPConfig
 
+from ..model.clip_dense_features import default_image_size, is_clip_parameter
+from ..model.configuration_fgaseg import FGASegConfig
+from ..model.image_processing_fgaseg import FGASegImageProcessorPil
+from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
+from ..model.processing_fgaseg import FGASegProcessor
+from ..release.checkpoint_inspection import inspect_checkpoint
+from ..release.model_card import CardDescription, make_model_card
 from .checkpoint_conversion import (
     convert_released_tensors,
     released_config,
@@ -20,13 +27,6 @@ from .checkpoint_conversion import (
 )
 from .checkpoint_sources import Checkpoint, find_checkpoint, read_checkpoint
 from .clip_conversion import clip_config_fields, convert_clip_state_dict, has_openai_marks, is_clip_state_dict
-from .model.clip_dense_features import default_image_size, is_clip_parameter
-from .model.configuration_fgaseg import FGASegConfig
-from .model.image_processing_fgaseg import FGASegImageProcessorPil
-from .model.modeling_fgaseg import FGASegForSemanticSegmentation
-from .model.processing_fgaseg import FGASegProcessor
-from .release.checkpoint_inspection import inspect_checkpoint
-from .release.model_card import CardDescription, make_model_card
 
 Activation = Literal["gelu", "quick_gelu"]
 ReleasedLayout = Literal["catseg", "fga-seg"]

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from ..model.configuration_fgaseg import FGASegConfig
+from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
 from .clip_conversion import RENAMED_BLOCK_PARTS, num_attention_heads
-from .model.configuration_fgaseg import FGASegConfig
-from .model.modeling_fgaseg import FGASegForSemanticSegmentation
 
 _PREDICTOR = "sem_seg_head.predictor."
 _CLIP = _PREDICTOR + "clip_model."

@@ -7,8 +7,8 @@ import torch
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 from transformers.image_utils import PILImageResampling
 
-from .model.modeling_fgaseg import FGASegForSemanticSegmentation, FGASegModel
-from .model.processing_fgaseg import FGASegProcessor
+from ..model.modeling_fgaseg import FGASegForSemanticSegmentation, FGASegModel
+from ..model.processing_fgaseg import FGASegProcessor
 
 
 def load_training_free(
