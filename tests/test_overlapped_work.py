@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fgaseg_hf.overlapped_work import overlap_reading_and_writing
+from fgaseg_hf.inference.overlapped_work import overlap_reading_and_writing
 
 
 def test_results_come_in_order_and_each_step_sees_the_one_before():

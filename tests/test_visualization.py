@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fgaseg_hf.visualization import class_palette, class_shares, draw_overlay, save_label_map
+from fgaseg_hf.inference.visualization import class_palette, class_shares, draw_overlay, save_label_map
 
 NAMES = ["sky", "red car", "house"]
 

@@ -5,7 +5,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fgaseg_hf.data.augmentation import IGNORED_LABEL
-from fgaseg_hf.visualization import draw_overlay
+from fgaseg_hf.inference.visualization import draw_overlay
 
 
 def side_by_side(

@@ -32,15 +32,15 @@ from .conversion.clip_checkpoints import load_training_free, save_clip
 from .data.benchmark_preparation import describe_preparation, prepare_benchmark
 from .data.benchmarks import BENCHMARKS
 from .export_commands import export
+from .inference.overlapped_work import overlap_reading_and_writing
+from .inference.segmenter import Segmenter, broken_checkpoints_named, load_checkpoint, quiet_transformers
+from .inference.visualization import class_shares, draw_overlay, save_label_map
 from .model.clip_dense_features import DenseAttention, DenseResidual
 from .model.image_processing_fgaseg import open_picture, picture_to_rgb
 from .model.processing_fgaseg import check_class_names
 from .model.vocabulary import FGASegVocabulary, normalise_phrase
-from .overlapped_work import overlap_reading_and_writing
 from .release.checkpoint_inspection import check_architecture
 from .release_commands import card, inspect, release
-from .segmenter import Segmenter, broken_checkpoints_named, load_checkpoint, quiet_transformers
-from .visualization import class_shares, draw_overlay, save_label_map
 
 # Typer's and Click's own code for a command that was called wrongly.
 EXIT_CODE_BAD_INPUT = 2
