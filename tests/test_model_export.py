@@ -9,7 +9,7 @@ import torch
 from tiny_models import CLASS_NAMES, tiny_inputs, tiny_model, tiny_processor
 
 from fgaseg_hf import FGASegForSemanticSegmentation, builtin_model_folder
-from fgaseg_hf.model_export import export_segmentation, export_text_encoder, export_to_onnx
+from fgaseg_hf.export.model_export import export_segmentation, export_text_encoder, export_to_onnx
 
 TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}
 # Pictures, classes, height and width: below and above the class limit (8), and TopK; one window and several.

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from .export.model_export import check_exportable, export_to_onnx
 from .model.configuration_fgaseg import FGASegConfig
 from .model.modeling_fgaseg import FGASegForSemanticSegmentation
 from .model.processing_fgaseg import FGASegProcessor
-from .model_export import check_exportable, export_to_onnx
 from .release.checkpoint_inspection import check_architecture
 
 

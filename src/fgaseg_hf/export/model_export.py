@@ -23,8 +23,8 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from .model.configuration_fgaseg import FGASegConfig
-from .model.modeling_fgaseg import FGASegForSemanticSegmentation
+from ..model.configuration_fgaseg import FGASegConfig
+from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
 
 SEGMENTATION_FILE = "model.onnx"
 TEXT_ENCODER_FILE = "text_encoder.onnx"
