@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from fgaseg_hf.segmentation_metrics import SegmentationConfusionMatrix
+from fgaseg_hf.evaluation.segmentation_metrics import SegmentationConfusionMatrix
 
 
 def random_maps(height: int, width: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

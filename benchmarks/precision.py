@@ -25,10 +25,10 @@ from torch import nn
 sys.path.append(str(Path(__file__).parent.parent / "training"))
 
 from accelerate import Accelerator
-from segmentation_evaluation import EvaluationProtocol, evaluate_segmentation
 
 from fgaseg_hf import FGASegForSemanticSegmentation, FGASegProcessor, builtin_model_folder
 from fgaseg_hf.data.segmentation_data import DatasetArguments, load_segmentation_splits
+from fgaseg_hf.evaluation.segmentation_evaluation import EvaluationProtocol, evaluate_segmentation
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8-dynamic")
 

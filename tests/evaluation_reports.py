@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from tiny_models import CLASS_NAMES
 
+from fgaseg_hf.evaluation.segmentation_metrics import SegmentationConfusionMatrix
 from fgaseg_hf.release.checkpoint_inspection import hash_checkpoint
-from fgaseg_hf.segmentation_metrics import SegmentationConfusionMatrix
 
 
 def evaluation_report(checkpoint: Path | None, split: str = "validation", /, **changes: Any) -> dict[str, Any]:

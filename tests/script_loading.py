@@ -18,8 +18,3 @@ def load_script(path: Path, name: str) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
-
-
-def load_evaluate() -> ModuleType:
-    """`training/evaluate.py`, loaded by its path: by its name Python would find the library `evaluate`."""
-    return load_script(EVALUATE, "evaluate_script")

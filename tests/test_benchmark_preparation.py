@@ -14,7 +14,6 @@ from datasets import load_dataset
 from PIL import Image
 from pycocotools import mask as mask_api
 from scipy.io import savemat
-from script_loading import load_evaluate
 from tiny_models import tiny_model, tiny_processor
 from typer.testing import CliRunner
 
@@ -22,6 +21,7 @@ from fgaseg_hf.command_line import app
 from fgaseg_hf.data import benchmark_preparation
 from fgaseg_hf.data.benchmark_preparation import describe_preparation, prepare_benchmark
 from fgaseg_hf.data.benchmarks import BENCHMARKS, voc_palette
+from fgaseg_hf.evaluation import evaluate as evaluation_script
 
 SIZE = (6, 8)
 CONTEXT_PICTURES = ["2008_000002", "2008_000003", "2008_000007"]
@@ -76,7 +76,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluate() -> ModuleType:
-    return load_evaluate()
+    return evaluation_script
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from command_line_arguments import parse_arguments, run_script
+
+from fgaseg_hf.evaluation.command_line_arguments import parse_arguments, run_script
 
 
 @dataclass

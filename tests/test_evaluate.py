@@ -14,15 +14,16 @@ import pytest
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
 from PIL import Image
-from script_loading import EVALUATE, REPOSITORY, load_evaluate
+from script_loading import EVALUATE, REPOSITORY
 from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
 
+from fgaseg_hf.evaluation import evaluate as evaluation_script
 from fgaseg_hf.release.checkpoint_inspection import hash_checkpoint
 
 
 @pytest.fixture(scope="module")
 def evaluate() -> ModuleType:
-    return load_evaluate()
+    return evaluation_script
 
 
 @pytest.fixture(scope="module")

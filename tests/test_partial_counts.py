@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from partial_counts import CountsSoFar, PartialCounts
+
+from fgaseg_hf.evaluation.partial_counts import CountsSoFar, PartialCounts
 
 
 def counts(done: list[int], score: float = 0.5, seconds: float = 1.0) -> CountsSoFar:

@@ -2,9 +2,9 @@
 
 import numpy as np
 from PIL import Image
-from prediction_pictures import side_by_side
 
 from fgaseg_hf.data.augmentation import IGNORED_LABEL
+from fgaseg_hf.evaluation.prediction_pictures import side_by_side
 
 
 def test_picture_prediction_and_truth_stand_in_a_row() -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_description import describe_device, describe_run, write_atomically
+
+from fgaseg_hf.evaluation.run_description import describe_device, describe_run, write_atomically
 
 
 def test_a_run_is_described() -> None:

@@ -9,17 +9,17 @@ from accelerate import Accelerator
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
 from PIL import Image
-from segmentation_evaluation import (
+from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
+
+from fgaseg_hf.data.augmentation import IGNORED_LABEL
+from fgaseg_hf.data.segmentation_data import SegmentationSplit
+from fgaseg_hf.evaluation.segmentation_evaluation import (
     EvaluationProtocol,
     embed_class_names,
     evaluate_segmentation,
     parts_of_process,
     vocabulary_of_picture,
 )
-from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
-
-from fgaseg_hf.data.augmentation import IGNORED_LABEL
-from fgaseg_hf.data.segmentation_data import SegmentationSplit
 
 
 @pytest.fixture(scope="module")

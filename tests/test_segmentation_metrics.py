@@ -13,8 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgaseg_hf import segmentation_metrics
-from fgaseg_hf.segmentation_metrics import (
+from fgaseg_hf.evaluation import segmentation_metrics
+from fgaseg_hf.evaluation.segmentation_metrics import (
     PIXELS_AT_ONCE,
     SegmentationConfusionMatrix,
     SegmentationResult,

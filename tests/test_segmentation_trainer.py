@@ -16,7 +16,7 @@ from tiny_models import tiny_model, tiny_processor
 from transformers import AutoModelForSemanticSegmentation, AutoProcessor, Trainer
 
 from fgaseg_hf.data.data_collator import FGASegDataCollator
-from fgaseg_hf.segmentation_metrics import SegmentationConfusionMatrix
+from fgaseg_hf.evaluation.segmentation_metrics import SegmentationConfusionMatrix
 from fgaseg_hf.segmentation_trainer import FGASegTrainer, FGASegTrainingArguments, SegmentationMetrics
 
 NAMES = ["sky", "red car", "blue car", "tree"]

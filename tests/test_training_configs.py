@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 import train
-from command_line_arguments import parse_arguments
 from tiny_models import tiny_config, tiny_inputs
 
 from fgaseg_hf import FGASegConfig, FGASegForSemanticSegmentation
+from fgaseg_hf.evaluation.command_line_arguments import parse_arguments
 
 CONFIGS = Path(train.__file__).parent / "configs"
 KINDS = (train.ModelArguments, train.TrainingDataArguments, train.RecipeArguments)

@@ -35,10 +35,7 @@ import yaml
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, send_to_device, set_seed
-from command_line_arguments import parse_arguments, run_script
 from PIL import Image
-from prediction_pictures import side_by_side
-from segmentation_evaluation import EvaluationProtocol, SegmentationPredictor, evaluate_segmentation, runs_on_cpu
 from synchronised_batch_norm import synchronise_batch_norms
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -60,8 +57,16 @@ from fgaseg_hf.data.segmentation_data import (
     spread_evenly,
 )
 from fgaseg_hf.data.streamed_samples import StreamedSamples
+from fgaseg_hf.evaluation.command_line_arguments import parse_arguments, run_script
+from fgaseg_hf.evaluation.prediction_pictures import side_by_side
+from fgaseg_hf.evaluation.segmentation_evaluation import (
+    EvaluationProtocol,
+    SegmentationPredictor,
+    evaluate_segmentation,
+    runs_on_cpu,
+)
+from fgaseg_hf.evaluation.segmentation_metrics import format_class_table, load_class_groups
 from fgaseg_hf.optimizer_groups import parameter_groups
-from fgaseg_hf.segmentation_metrics import format_class_table, load_class_groups
 
 LOG_FILE = "training_log.jsonl"
 ARGUMENTS_FILE = "arguments.json"

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from command_line_arguments import parse_arguments, run_script
 from PIL import Image
 from tqdm.auto import tqdm
 from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
 from fgaseg_hf.data.augmentation import IGNORED_LABEL
 from fgaseg_hf.data.segmentation_data import DatasetArguments, SegmentationSplit, load_segmentation_splits
+from fgaseg_hf.evaluation.command_line_arguments import parse_arguments, run_script
 from fgaseg_hf.model.processing_fgaseg import DEFAULT_PROMPT_TEMPLATE
 
 LOG_FILE = "training_log.jsonl"

@@ -3,9 +3,8 @@
 
 import numpy as np
 
-from fgaseg_hf.data.benchmarks import limit_short_side_of_labels
-
 from .augmentation import IGNORED_LABEL
+from .benchmarks import limit_short_side_of_labels
 from .segmentation_data import SegmentationSplit
 
 

@@ -18,7 +18,9 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
-from fgaseg_hf.data.benchmarks import (
+from ..model.image_processing_fgaseg import open_picture, picture_to_rgb
+from .augmentation import IGNORED_LABEL, AugmentationConfig, augment
+from .benchmarks import (
     LabelDecoding,
     PromptedSynonyms,
     decode_label_map,
@@ -26,10 +28,7 @@ from fgaseg_hf.data.benchmarks import (
     limit_short_side,
     prepared_benchmark_name,
 )
-from fgaseg_hf.data.data_collator import prompts_of_classes as prompts_of_classes
-from fgaseg_hf.model.image_processing_fgaseg import open_picture, picture_to_rgb
-
-from .augmentation import IGNORED_LABEL, AugmentationConfig, augment
+from .data_collator import prompts_of_classes as prompts_of_classes
 
 # Where the names lie in a data set's folder if nothing else is said.
 CLASS_NAMES_FILE = "class_names.txt"

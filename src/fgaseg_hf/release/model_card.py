@@ -142,7 +142,7 @@ class EvaluationRecord:
 
     @property
     def result(self) -> dict[str, Any]:
-        """The numbers, as [`fgaseg_hf.segmentation_metrics.SegmentationResult`] gives them."""
+        """The numbers, as [`fgaseg_hf.evaluation.segmentation_metrics.SegmentationResult`] gives them."""
         return dict(self.report["result"])
 
     @property

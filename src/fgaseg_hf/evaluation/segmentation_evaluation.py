@@ -10,13 +10,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
-from partial_counts import CountsSoFar, PartialCounts
 from PIL import Image
 
-from fgaseg_hf.data.augmentation import IGNORED_LABEL
-from fgaseg_hf.data.benchmarks import encode_prompts
-from fgaseg_hf.data.segmentation_data import SegmentationSplit, prompts_of_classes, spread_evenly
-from fgaseg_hf.segmentation_metrics import SegmentationConfusionMatrix
+from ..data.augmentation import IGNORED_LABEL
+from ..data.benchmarks import encode_prompts
+from ..data.segmentation_data import SegmentationSplit, prompts_of_classes, spread_evenly
+from .partial_counts import CountsSoFar, PartialCounts
+from .segmentation_metrics import SegmentationConfusionMatrix
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from run_description import write_atomically
 from safetensors import safe_open
+
+from .run_description import write_atomically
 
 
 @dataclass

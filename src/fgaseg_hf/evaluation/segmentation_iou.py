@@ -13,7 +13,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from fgaseg_hf.segmentation_metrics import SegmentationConfusionMatrix
+from fgaseg_hf.evaluation.segmentation_metrics import SegmentationConfusionMatrix
 
 _DESCRIPTION = "Mean IoU in both published definitions, frequency-weighted IoU, accuracies; counted, not stored."
 _INPUTS = """
@@ -27,7 +27,7 @@ class SegmentationIoU(evaluate.Metric):
     """Adds up label maps batch by batch; unlike other modules it stores no map, so any number of them fits.
 
         >>> import evaluate, fgaseg_hf
-        >>> path = Path(fgaseg_hf.__file__).with_name("segmentation_iou.py")
+        >>> path = Path(fgaseg_hf.__file__).parent / "evaluation" / "segmentation_iou.py"
         >>> metric = evaluate.load(str(path), class_names=["sky", "road"])
         >>> metric.add_batch(predictions=predicted_maps, references=true_maps)
         >>> metric.compute()["mean_iou"]

@@ -4,8 +4,8 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fgaseg_hf.data.augmentation import IGNORED_LABEL
-from fgaseg_hf.inference.visualization import draw_overlay
+from ..data.augmentation import IGNORED_LABEL
+from ..inference.visualization import draw_overlay
 
 
 def side_by_side(
