@@ -10,10 +10,10 @@ import pytest
 import yaml
 from tiny_models import TINY, TINY_TEXT, TINY_VISION, tiny_model
 from tiny_tokenizer import tiny_tokenizer
-from train import ARGUMENTS_FILE, LOG_FILE, read_model_config
 
 from fgaseg_hf import FGASegConfig
 from fgaseg_hf.evaluation.command_line_arguments import parse_arguments
+from fgaseg_hf.training.train import ARGUMENTS_FILE, LOG_FILE, read_model_config
 
 CONFIGS = Path(ablate.__file__).parent / "configs"
 NAMES = ["sky", "red car", "blue car", "tree"]

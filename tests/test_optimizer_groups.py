@@ -6,7 +6,7 @@ from tiny_models import tiny_model
 from torch import nn
 
 from fgaseg_hf.model.clip_dense_features import is_clip_parameter
-from fgaseg_hf.optimizer_groups import norm_parameter_names, parameter_groups
+from fgaseg_hf.training.optimizer_groups import norm_parameter_names, parameter_groups
 
 
 @pytest.mark.parametrize("trainable_clip", ["query_value", "all", "none"])

@@ -9,7 +9,6 @@ import finetune_with_trainer
 import numpy as np
 import pytest
 import torch
-import train
 from hub_server import local_hub
 from PIL import Image
 from tiny_models import tiny_model, tiny_processor
@@ -17,7 +16,8 @@ from transformers import AutoModelForSemanticSegmentation, AutoProcessor, Traine
 
 from fgaseg_hf.data.data_collator import FGASegDataCollator
 from fgaseg_hf.evaluation.segmentation_metrics import SegmentationConfusionMatrix
-from fgaseg_hf.segmentation_trainer import FGASegTrainer, FGASegTrainingArguments, SegmentationMetrics
+from fgaseg_hf.training import train
+from fgaseg_hf.training.segmentation_trainer import FGASegTrainer, FGASegTrainingArguments, SegmentationMetrics
 
 NAMES = ["sky", "red car", "blue car", "tree"]
 COLOURS = np.array([[90, 160, 230], [220, 30, 30], [30, 30, 200], [20, 140, 40]])

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from synchronised_batch_norm import SynchronisedBatchNorm2d, synchronise_batch_norms
 from torch import nn
+
+from fgaseg_hf.training.synchronised_batch_norm import SynchronisedBatchNorm2d, synchronise_batch_norms
 
 
 def example() -> tuple[nn.BatchNorm2d, torch.Tensor, torch.Tensor]:

@@ -15,7 +15,6 @@ import datasets
 import numpy as np
 import pytest
 import torch
-import train
 import yaml
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
@@ -25,6 +24,7 @@ from tiny_tokenizer import tiny_tokenizer
 from transformers import AutoModelForSemanticSegmentation, AutoProcessor, CLIPConfig, CLIPModel
 
 from fgaseg_hf.model.clip_dense_features import is_clip_parameter
+from fgaseg_hf.training import train
 
 ROOT = Path(__file__).parent.parent
 NAMES = ["sky", "red car", "blue car", "tree"]

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-import train
+from script_loading import REPOSITORY
 from tiny_models import tiny_config, tiny_inputs
 
 from fgaseg_hf import FGASegConfig, FGASegForSemanticSegmentation
 from fgaseg_hf.evaluation.command_line_arguments import parse_arguments
+from fgaseg_hf.training import train
 
-CONFIGS = Path(train.__file__).parent / "configs"
+CONFIGS = REPOSITORY / "training" / "configs"
 KINDS = (train.ModelArguments, train.TrainingDataArguments, train.RecipeArguments)
 
 

@@ -29,13 +29,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from train import ARGUMENTS_FILE, LOG_FILE, ModelArguments, RecipeArguments, TrainingDataArguments
 from transformers.utils.logging import disable_progress_bar
 
 from fgaseg_hf import FGASegForSemanticSegmentation
 from fgaseg_hf.evaluation.command_line_arguments import parse_arguments, run_script
 from fgaseg_hf.evaluation.run_description import describe_run, write_atomically
 from fgaseg_hf.evaluation.segmentation_metrics import load_class_groups
+from fgaseg_hf.training.train import ARGUMENTS_FILE, LOG_FILE, ModelArguments, RecipeArguments, TrainingDataArguments
 
 PLAN_FILE = "plan.json"
 DEFAULT_RECIPE = str(Path(__file__).parent / "configs" / "ablation.yaml")

@@ -14,9 +14,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
 
-from .data.data_collator import FGASegDataCollator
-from .evaluation.segmentation_metrics import SegmentationConfusionMatrix, SegmentationResult
-from .model.image_processing_fgaseg import FGASegImageProcessorPil
+from ..data.data_collator import FGASegDataCollator
+from ..evaluation.segmentation_metrics import SegmentationConfusionMatrix, SegmentationResult
+from ..model.image_processing_fgaseg import FGASegImageProcessorPil
 from .optimizer_groups import parameter_groups
 
 

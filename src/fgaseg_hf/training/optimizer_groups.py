@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from .model.clip_dense_features import is_clip_parameter
+from ..model.clip_dense_features import is_clip_parameter
 
 # What DDP, `torch.compile`, FSDP, checkpointing and PEFT put around a module shows in its parameters' names.
 _WRAPPER = re.compile(r"^module\.|^base_model\.model\.|_orig_mod\.|_fsdp_wrapped_module\.|_checkpoint_wrapped_module\.")
