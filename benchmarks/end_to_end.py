@@ -21,7 +21,7 @@ from PIL import Image
 from workloads import Workloads
 
 from fgaseg_hf import builtin_model_folder, label_with_sliding_window
-from fgaseg_hf.command_line import segment
+from fgaseg_hf.cli.main import segment
 
 # 4000 x 3000, as telephones take them.
 PHOTO_SIZE = (3000, 4000)

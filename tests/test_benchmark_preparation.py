@@ -17,7 +17,7 @@ from scipy.io import savemat
 from tiny_models import tiny_model, tiny_processor
 from typer.testing import CliRunner
 
-from fgaseg_hf.command_line import app
+from fgaseg_hf.cli.main import app
 from fgaseg_hf.data import benchmark_preparation
 from fgaseg_hf.data.benchmark_preparation import describe_preparation, prepare_benchmark
 from fgaseg_hf.data.benchmarks import BENCHMARKS, voc_palette

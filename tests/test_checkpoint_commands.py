@@ -18,8 +18,8 @@ from torch import nn
 from typer.testing import CliRunner
 
 from fgaseg_hf import FGASegForSemanticSegmentation
-from fgaseg_hf.checkpoint_commands import parse_settings
-from fgaseg_hf.command_line import app
+from fgaseg_hf.cli.checkpoint_commands import parse_settings
+from fgaseg_hf.cli.main import app
 
 
 @pytest.fixture(scope="module")

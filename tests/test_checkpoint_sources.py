@@ -10,7 +10,7 @@ from test_model_conversion import parity_settings
 from test_parity import released_weights
 from typer.testing import CliRunner
 
-from fgaseg_hf.command_line import app
+from fgaseg_hf.cli.main import app
 from fgaseg_hf.conversion.checkpoint_sources import read_checkpoint
 from fgaseg_hf.conversion.model_conversion import plan_conversion
 

@@ -23,7 +23,7 @@ from fgaseg_hf import (
     command_line,
     segmenter,
 )
-from fgaseg_hf.command_line import app, find_pictures, output_names, parse_labels
+from fgaseg_hf.cli.main import app, find_pictures, output_names, parse_labels
 
 LABELS = "red car, blue house, sky"
 

@@ -12,7 +12,7 @@ from transformers import CLIPConfig
 from typer.testing import CliRunner, Result
 
 from fgaseg_hf import FGASegProcessor, model_export
-from fgaseg_hf.command_line import app
+from fgaseg_hf.cli.main import app
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -36,7 +36,7 @@ def test_what_the_options_choose(model_folder: Path, tmp_path: Path, monkeypatch
         calls.append((model, folder, options))
         return [folder / "model.onnx"]
 
-    monkeypatch.setattr("fgaseg_hf.export_commands.export_to_onnx", remember)
+    monkeypatch.setattr("fgaseg_hf.cli.export_commands.export_to_onnx", remember)
     result = run(model_folder, "--out", tmp_path, "--topk", "2", "--image-size", "fixed", "--no-text-encoder")
     assert result.exit_code == 0, result.output
     ((model, folder, options),) = calls

@@ -19,7 +19,7 @@ from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
 from typer.testing import CliRunner
 
 from fgaseg_hf import FGASegVocabulary
-from fgaseg_hf.command_line import app
+from fgaseg_hf.cli.main import app
 from fgaseg_hf.release.checkpoint_inspection import CheckpointInspection, inspect_checkpoint
 from fgaseg_hf.release.model_card import (
     CardDescription,

@@ -163,7 +163,7 @@ def parse_like_the_script(script: Path, arguments: list[str]) -> None:
 
 
 def parse_like_fgaseg(arguments: list[str]) -> None:
-    from fgaseg_hf.command_line import app
+    from fgaseg_hf.cli.main import app
 
     group = typer.main.get_command(app)
     with group.make_context("fgaseg", list(arguments)) as context:

@@ -1,6 +1,6 @@
 """`python -m fgaseg_hf` is the `fgaseg` command."""
 
-from .command_line import main
+from .cli.main import main
 
 if __name__ == "__main__":
     main()

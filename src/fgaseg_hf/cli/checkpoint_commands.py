@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .conversion.model_conversion import DTYPES, convert_checkpoint, export_released_checkpoint, plan_conversion
+from ..conversion.model_conversion import DTYPES, convert_checkpoint, export_released_checkpoint, plan_conversion
 
 LAYOUTS = ("catseg", "fga-seg")
 ACTIVATIONS = ("gelu", "quick_gelu")

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .release.checkpoint_inspection import inspect_checkpoint
-from .release.checkpoint_release import collect_release, find_results, push_release
-from .release.model_card import CardDescription, make_model_card
+from ..release.checkpoint_inspection import inspect_checkpoint
+from ..release.checkpoint_release import collect_release, find_results, push_release
+from ..release.model_card import CardDescription, make_model_card
 
 Results = Annotated[
     list[Path] | None,

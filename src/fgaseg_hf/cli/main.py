@@ -26,20 +26,20 @@ import typer
 from PIL import Image
 from tqdm import tqdm
 
+from ..conversion.clip_checkpoints import load_training_free, save_clip
+from ..data.benchmark_preparation import describe_preparation, prepare_benchmark
+from ..data.benchmarks import BENCHMARKS
+from ..inference.overlapped_work import overlap_reading_and_writing
+from ..inference.segmenter import Segmenter, broken_checkpoints_named, load_checkpoint, quiet_transformers
+from ..inference.visualization import class_shares, draw_overlay, save_label_map
+from ..model.clip_dense_features import DenseAttention, DenseResidual
+from ..model.image_processing_fgaseg import open_picture, picture_to_rgb
+from ..model.processing_fgaseg import check_class_names
+from ..model.vocabulary import FGASegVocabulary, normalise_phrase
+from ..release.checkpoint_inspection import check_architecture
 from . import __version__, builtin_model_folder
 from .checkpoint_commands import convert
-from .conversion.clip_checkpoints import load_training_free, save_clip
-from .data.benchmark_preparation import describe_preparation, prepare_benchmark
-from .data.benchmarks import BENCHMARKS
 from .export_commands import export
-from .inference.overlapped_work import overlap_reading_and_writing
-from .inference.segmenter import Segmenter, broken_checkpoints_named, load_checkpoint, quiet_transformers
-from .inference.visualization import class_shares, draw_overlay, save_label_map
-from .model.clip_dense_features import DenseAttention, DenseResidual
-from .model.image_processing_fgaseg import open_picture, picture_to_rgb
-from .model.processing_fgaseg import check_class_names
-from .model.vocabulary import FGASegVocabulary, normalise_phrase
-from .release.checkpoint_inspection import check_architecture
 from .release_commands import card, inspect, release
 
 # Typer's and Click's own code for a command that was called wrongly.
