@@ -12,6 +12,7 @@ quality:
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	lint-imports
 
 # The quick tests.
 test:

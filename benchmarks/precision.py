@@ -1,7 +1,7 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """What bf16, fp16 and int8 cost in mIoU: the built-in model on generated scenes, and its size in each form.
 
-    python training/scenes.py --out scenes --num_train 1 --num_validation 100
+    python training/scenes/scenes.py --out scenes --num_train 1 --num_validation 100
     OMP_NUM_THREADS=1 python benchmarks/precision.py --dataset scenes --num_pictures 100 --output precision.json
 
 int8 is PyTorch's dynamic quantization of the linear layers: weights in int8, activations quantized as they come. It
@@ -20,11 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-
-sys.path.append(str(Path(__file__).parent.parent / "training"))
-
 from accelerate import Accelerator
+from torch import nn
 
 from fgaseg_hf import FGASegForSemanticSegmentation, FGASegProcessor, builtin_model_folder
 from fgaseg_hf.data.segmentation_data import DatasetArguments, load_segmentation_splits
@@ -61,7 +58,7 @@ def main() -> None:
     """Prints a Markdown table, and writes the same figures as JSON."""
     parser = argparse.ArgumentParser(description="Measures precisions on generated scenes.")
     parser.add_argument("--model", default=str(builtin_model_folder()))
-    parser.add_argument("--dataset", required=True, help="what training/scenes.py wrote")
+    parser.add_argument("--dataset", required=True, help="what training/scenes/scenes.py wrote")
     parser.add_argument("--splits", nargs="+", default=["validation_seen", "validation_unseen"])
     parser.add_argument("--vocabulary", default="picture+8")
     parser.add_argument("--num_pictures", type=int, default=100, help="of each split, spread evenly")

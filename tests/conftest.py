@@ -17,7 +17,12 @@ import pytest
 import torch
 
 # At the end of the path, so that no script can hide a library of the same name.
-sys.path.append(str(Path(__file__).parent.parent / "training"))
+_TESTS = Path(__file__).parent
+for _folder in (_TESTS.parent / "training" / "scenes", _TESTS.parent / "training"):
+    sys.path.append(str(_folder))
+# A room's tests use what another room's tests make, also where only one room is run.
+for _folder in sorted(path for path in _TESTS.iterdir() if any(path.glob("test_*.py"))):
+    sys.path.append(str(_folder))
 
 
 # PyTorch's compiler logs every step where somebody listens. pytest's capture would, and that takes long.

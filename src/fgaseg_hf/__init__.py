@@ -1,8 +1,5 @@
 """FGASeg for Transformers: open-vocabulary semantic segmentation with words of one's own."""
 
-from importlib import resources
-from pathlib import Path
-
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -15,6 +12,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .conversion.named_models import builtin_model_folder
 from .model.configuration_fgaseg import FGASegConfig
 from .model.image_processing_fgaseg import FGASegImageProcessor, FGASegImageProcessorPil
 from .model.modeling_fgaseg import (
@@ -55,11 +53,6 @@ PIPELINE_REGISTRY.register_pipeline(
 )
 
 __version__ = "0.1.0"
-
-
-def builtin_model_folder() -> Path:
-    """The folder of the small model that comes with the package, trained on drawn scenes."""
-    return Path(str(resources.files(__name__) / "builtin_model"))
 
 
 __all__ = [

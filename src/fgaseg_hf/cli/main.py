@@ -26,7 +26,9 @@ import typer
 from PIL import Image
 from tqdm import tqdm
 
+from .. import __version__
 from ..conversion.clip_checkpoints import load_training_free, save_clip
+from ..conversion.named_models import builtin_model_folder
 from ..data.benchmark_preparation import describe_preparation, prepare_benchmark
 from ..data.benchmarks import BENCHMARKS
 from ..inference.overlapped_work import overlap_reading_and_writing
@@ -37,7 +39,6 @@ from ..model.image_processing_fgaseg import open_picture, picture_to_rgb
 from ..model.processing_fgaseg import check_class_names
 from ..model.vocabulary import FGASegVocabulary, normalise_phrase
 from ..release.checkpoint_inspection import check_architecture
-from . import __version__, builtin_model_folder
 from .checkpoint_commands import convert
 from .export_commands import export
 from .release_commands import card, inspect, release

@@ -24,6 +24,7 @@ from PIL import Image
 from transformers.utils import logging as transformers_logging
 
 from ..conversion.clip_checkpoints import load_training_free
+from ..conversion.named_models import builtin_model_folder
 from ..model.configuration_fgaseg import FGASegConfig
 from ..model.image_processing_fgaseg import UNLABELLED_ID
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
@@ -31,7 +32,6 @@ from ..model.processing_fgaseg import FGASegProcessor
 from ..model.sliding_window import label_with_sliding_window
 from ..model.vocabulary import FGASegVocabulary
 from ..release.checkpoint_inspection import check_architecture
-from . import builtin_model_folder
 
 
 @dataclass

@@ -10,7 +10,7 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from tiny_models import tiny_model
 
-CONFIGS = Path(__file__).parent.parent / "training" / "accelerate_configs"
+CONFIGS = Path(__file__).parent.parent.parent / "training" / "accelerate_configs"
 
 
 def launch_arguments(name: str, *words: str) -> argparse.Namespace:

@@ -26,7 +26,7 @@ from unittest import mock
 import pytest
 import typer
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parent.parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 SET_UP = "set-up"
 NOT_RUN = "not run here: "
@@ -194,9 +194,9 @@ def test_arguments_of_a_block_that_is_not_run_are_accepted(block: Block, monkeyp
 
 
 def test_wrong_arguments_are_refused() -> None:
-    parse_command("python training/scenes.py --out scenes --seed 3")
+    parse_command("python training/scenes/scenes.py --out scenes --seed 3")
     with pytest.raises(SystemExit):
-        parse_command("python training/scenes.py --out scenes --no_such_option 3")
+        parse_command("python training/scenes/scenes.py --out scenes --no_such_option 3")
 
 
 def test_a_block_of_a_new_kind_would_be_found() -> None:

@@ -26,7 +26,7 @@ from transformers import AutoModelForSemanticSegmentation, AutoProcessor, CLIPCo
 from fgaseg_hf.model.clip_dense_features import is_clip_parameter
 from fgaseg_hf.training import train
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 NAMES = ["sky", "red car", "blue car", "tree"]
 COLOURS = np.array([[90, 160, 230], [220, 30, 30], [30, 30, 200], [20, 140, 40]])
 

@@ -1,6 +1,6 @@
 """Builds the small tokenizer of the built-in model: CLIP's byte-level BPE, with one token for every word of the scenes.
 
-`python training/build_tokenizer.py --out DIR` writes a folder that `AutoTokenizer.from_pretrained(DIR)` loads.
+`python training/scenes/build_tokenizer.py --out DIR` writes a folder that `AutoTokenizer.from_pretrained(DIR)` loads.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ import pytest
 import torch
 from tiny_models import tiny_inputs, tiny_model
 
-from fgaseg_hf import label_with_sliding_window, predict_with_sliding_window, sliding_window
+from fgaseg_hf import label_with_sliding_window, predict_with_sliding_window
+from fgaseg_hf.model import sliding_window
 from fgaseg_hf.model.sliding_window import split_into_windows, stitch_windows
 
 

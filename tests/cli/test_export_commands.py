@@ -11,10 +11,11 @@ from tiny_models import tiny_model, tiny_processor
 from transformers import CLIPConfig
 from typer.testing import CliRunner, Result
 
-from fgaseg_hf import FGASegProcessor, model_export
+from fgaseg_hf import FGASegProcessor
 from fgaseg_hf.cli.main import app
+from fgaseg_hf.export import model_export
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parent.parent.parent
 
 
 def run(*arguments: str | Path) -> Result:

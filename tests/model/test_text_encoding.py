@@ -92,7 +92,7 @@ print(before, peak_memory())
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak of memory is counted in other units")
 def test_ten_thousand_names_are_encoded_in_bounded_memory() -> None:
-    script = ENCODE_TEN_THOUSAND.format(tests=str(Path(__file__).parent))
+    script = ENCODE_TEN_THOUSAND.format(tests=str(Path(__file__).parent.parent))
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     before, after = map(int, result.stdout.split()[-2:])
     assert after < 2 * 2**20, "2 GiB altogether"

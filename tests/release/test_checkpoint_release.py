@@ -279,7 +279,9 @@ def test_pushed_pipeline_runs_without_the_package(
 def test_reports_of_the_tests_look_like_those_of_evaluate(finished_run: Path) -> None:
     report = evaluation_report(finished_run / "best")
     real = json.loads(
-        next((Path(__file__).parent.parent / "model_cards" / "results").glob("*/*.json")).read_text(encoding="utf-8")
+        next((Path(__file__).parent.parent.parent / "model_cards" / "results").glob("*/*.json")).read_text(
+            encoding="utf-8"
+        )
     )
     assert set(report) <= set(real)
     assert set(report["result"]) == set(real["result"])

@@ -20,10 +20,10 @@ from fgaseg_hf import (
     FGASegForSemanticSegmentation,
     FGASegProcessor,
     FGASegVocabulary,
-    command_line,
-    segmenter,
 )
+from fgaseg_hf.cli import main as command_line
 from fgaseg_hf.cli.main import app, find_pictures, output_names, parse_labels
+from fgaseg_hf.inference import segmenter
 
 LABELS = "red car, blue house, sky"
 

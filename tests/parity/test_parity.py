@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from fgaseg_hf import FGASegForSemanticSegmentation, predict_with_sliding_window
 from fgaseg_hf.conversion.checkpoint_conversion import convert_released_state_dict, load_released_model
 
-FOLDER = Path(__file__).parent / "fixtures" / "parity"
+FOLDER = Path(__file__).parent.parent / "fixtures" / "parity"
 VARIANTS = ["fast_cat", "no_fast_cat", "no_fast_add", "catseg"]
 FGASEG_VARIANTS = VARIANTS[:3]
 

@@ -1,6 +1,6 @@
 """Generated scenes: an endless, seeded data set of drawn pictures whose class names compose ("red car").
 
-`python training/scenes.py --out DIR` writes a data set in the Hub's layout that `datasets.load_dataset(DIR)` loads.
+`python training/scenes/scenes.py --out DIR` writes a data set in the Hub's layout, which `load_dataset(DIR)` loads.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ Pictures: {listed}.
 
 {places}
 
-Written by `python training/scenes.py {arguments} --seed {seed} --size {size} --out DIR`.
+Written by `python training/scenes/scenes.py {arguments} --seed {seed} --size {size} --out DIR`.
 """
 
 

@@ -30,7 +30,7 @@ from fgaseg_hf.release.model_card import (
     without_local_folders,
 )
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parent.parent.parent
 CARDS = sorted(path for path in (REPOSITORY / "model_cards").glob("*.md") if path.name != "README.md")
 HEADINGS = ["Model", "Use", "Training", "Results", "Limits", "Bias", "Citation"]
 
