@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """What holds for every test: no network, the scripts of `training/` importable, the same random numbers each time."""
 
 import os

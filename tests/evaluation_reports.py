@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Result files as `training/evaluate.py` writes them, with numbers that a test counts by itself."""
 
 import json

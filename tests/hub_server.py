@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """A stand-in for the Hub: as much of its HTTP interface as it takes to push a model and to load it again."""
 
 import base64

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Random CAT-Seg checkpoints of published size, under the released names.
 
     python tests/large_checkpoints.py L model_large.pth tokenizer

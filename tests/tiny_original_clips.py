@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Tiny CLIPs in the layout of OpenAI's code and of OpenCLIP: PyTorch's own attention, fused projections, matrices."""
 
 import functools

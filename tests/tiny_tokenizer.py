@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """A CLIP tokenizer small enough to be made in a test: bytes, a few merges and the two marks around a text."""
 
 from tokenizers.pre_tokenizers import ByteLevel

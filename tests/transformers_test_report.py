@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Counts the outcomes of Transformers' common tests, and fails each skip that docs/common_tests.md does not explain."""
 
 import re

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Transformers' own common tests, fetched from the package index for the installed version and kept in a cache folder.
 
 Transformers ships its tests in its source distribution only. They are downloaded once a version, never kept in this

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """FGASeg for Transformers: open-vocabulary semantic segmentation with words of one's own."""
 
 from transformers import (

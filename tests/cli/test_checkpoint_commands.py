@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """`fgaseg convert` on the command line: what it finds, and broken inputs, each of which is one sentence."""
 
 import json

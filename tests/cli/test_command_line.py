@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The `fgaseg` command, called as a person calls it, on a tiny random model."""
 
 import json

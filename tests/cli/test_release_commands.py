@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """`fgaseg inspect`, `fgaseg card` and `fgaseg release`, called as a person calls them."""
 
 import json

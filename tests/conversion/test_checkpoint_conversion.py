@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Released state dicts in: every tensor is named, none is lost."""
 
 import pytest

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Where checkpoints come from: files in every container, and the Hub."""
 
 import os

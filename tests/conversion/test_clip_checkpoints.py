@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Segmentation without training, from a CLIP folder to masks; and towers back to a CLIP folder."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """CLIP's state dicts: architecture from shapes, and the same numbers as the original mathematics."""
 
 import pytest

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Every source becomes a whole folder, bad ones one sentence, and released files come back bit by bit."""
 
 import shutil

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """`fgaseg prepare` on small files in the published formats, and from there through `evaluate.py` to a table."""
 
 import io

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Benchmarks as data: class lists, ids, prompts, decodings, and what the command line can say otherwise."""
 
 import json

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """What a batch holds: from rows of a data set, and from prepared samples."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Rare classes: how often a class is sampled, that its crops show it, and what its pixels count."""
 
 import dataclasses

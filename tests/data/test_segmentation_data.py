@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Loading of data sets, ids, class names, vocabulary sampling, and who trains on which sample."""
 
 import json

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Streamed training samples: each reader its share, the same again, and no row lost or shown twice an epoch."""
 
 from collections import Counter

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The README's code is run, so that it stays true.
 
 Every fenced block must be one of these, and any other block fails the tests:

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Arguments of the training scripts: defaults, then a YAML file, then the command line."""
 
 from dataclasses import dataclass, field

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """`training/evaluate.py`: its result file, its pictures, and the same counts on several processes."""
 
 import json

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Partial counts: sums over sessions and processes, and files of other evaluations."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """What is said of a run, and files that are never half written."""
 
 from pathlib import Path

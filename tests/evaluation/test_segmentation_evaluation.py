@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Evaluation shared by training and `evaluate.py`: protocols, vocabularies, and exact counts."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Exported programs and ONNX files against the model itself, at sizes they were not made at."""
 
 import sys

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """What people do to any Transformers model: other precisions, big-model loading, checkpointing, adapters."""
 
 import copy

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """A saved folder brings its own code: it loads where Transformers is installed and this package is not."""
 
 import ast

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Transformers' own common tests of image processors and their post-processing (see docs/common_tests.md)."""
 
 import unittest

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The decoder's parts beside their form on concatenated inputs."""
 
 import pytest

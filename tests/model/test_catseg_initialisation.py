@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """FGASeg that goes on from CAT-Seg: the same logits at first, and gradients in every new block."""
 
 import pytest

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """TopK and the class limit on score maps that a person can check by eye."""
 
 import torch

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """CLIP kept dense, beside the same blocks written out by hand."""
 
 import math

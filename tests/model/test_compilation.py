@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """`torch.compile` without graph breaks, for vocabularies of several sizes, with TopK and the class limit."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """CLIP's own rule: what the logits are, and that their sigmoid is the softmax."""
 
 import torch

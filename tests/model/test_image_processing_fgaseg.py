@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Pictures and label maps of every kind in, label maps at the pictures' own sizes out."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Label maps beside resizing every class; what must not be resized; memory; values that are no numbers."""
 
 import pytest

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The losses beside their textbook form with one-hot maps."""
 
 import pytest

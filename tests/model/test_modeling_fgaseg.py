@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The invariants that any segmentation model must keep, on tiny random models of every variant."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Parts beside the whole: values, gradients, and how large the parts are."""
 
 import ctypes

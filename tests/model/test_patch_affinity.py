@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Smoothing by the affinity of patches, beside the formula written out."""
 
 import math

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The pipelines: words given with the pictures, and the stock pipeline where a vocabulary is set on the model."""
 
 import json

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The P2Tformer and its parts, beside PyTorch's own attention and positions written out."""
 
 import math

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Class names become prompts, prompts become token ids; pictures and names in one call."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Windows: splitting and stitching, pictures of different sizes, and settings that do not fit."""
 
 import pytest

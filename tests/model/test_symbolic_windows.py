@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Windows of grids of unknown size: pieces of the grid, what may attend to what, and back again."""
 
 import pytest

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Text is encoded a few phrases at a time, never twice, and bound to its text tower."""
 
 import subprocess

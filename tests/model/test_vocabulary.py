@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Vocabularies: names, synonyms, groups and the background, and their files."""
 
 import json

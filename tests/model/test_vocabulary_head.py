@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """A vocabulary set on a model: it answers with it, saves it and loads it."""
 
 import random

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Our model beside figures of the released FGA-seg and CAT-Seg code (tests/fixtures/parity/README.md says what they "
 "are)."""
 

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """What is read from a checkpoint without loading it, against the loaded model."""
 
 import json

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """A release: collected, checked, and pushed to the stand-in of the Hub."""
 
 import json

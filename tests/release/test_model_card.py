@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Model cards: read back by huggingface_hub, numbers from the results alone, and the cards of this repository."""
 
 import json

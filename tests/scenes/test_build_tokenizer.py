@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 import build_tokenizer
 import pytest
 from scene_vocabulary import CLASS_NAMES

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """`training/ablate.py`: what it trains, what it skips, and what it makes of the numbers."""
 
 import fcntl

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The files of `training/accelerate_configs`: Accelerate reads them, and they fit the model."""
 
 import argparse

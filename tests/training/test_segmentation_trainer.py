@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """`Trainer` on a tiny model: the same curve as the Accelerate loop, exact metrics, resuming, LoRA, pushing."""
 
 import json

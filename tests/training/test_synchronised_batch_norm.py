@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Batch norm over several processes on the CPU against the stock layer on the whole batch."""
 
 import multiprocessing

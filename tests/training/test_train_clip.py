@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The contrastive training: what the captions say, that the same seed gives the same CLIP, and that it learns."""
 
 import json

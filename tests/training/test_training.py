@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The training loop end to end on a tiny model: it learns, resumes, stops, and is the same on several processes."""
 
 import json

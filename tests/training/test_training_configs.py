@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The files of `training/configs`, and that each switch of the paper's ablations changes what it says, nothing else."""
 
 import dataclasses

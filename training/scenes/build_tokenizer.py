@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Builds the small tokenizer of the built-in model: CLIP's byte-level BPE, with one token for every word of the scenes.
 
 `python training/scenes/build_tokenizer.py --out DIR` writes a folder that `AutoTokenizer.from_pretrained(DIR)` loads.

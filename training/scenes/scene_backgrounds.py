@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Backgrounds of the generated scenes: sky, distant shapes, grounds, waters and ways, as a picture and a label map."""
 
 from __future__ import annotations

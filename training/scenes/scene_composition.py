@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Composition of the generated scenes: which things, on which stuff, where, and how a camera sees them."""
 
 from __future__ import annotations

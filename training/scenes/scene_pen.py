@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """A pen that draws the parts of a thing in its paint, and finishes the drawing with pattern, light and antialiasing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Drawings of the things in the generated scenes: one function a noun, in unit coordinates."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The words of the generated scenes: nouns, colours, patterns, places, and what training never sees."""
 
 from __future__ import annotations

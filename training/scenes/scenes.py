@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Generated scenes: an endless, seeded data set of drawn pictures whose class names compose ("red car").
 
 `python training/scenes/scenes.py --out DIR` writes a data set in the Hub's layout, which `load_dataset(DIR)` loads.

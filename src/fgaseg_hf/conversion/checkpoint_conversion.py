@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Converts state dicts of the released FGA-seg and CAT-Seg code to this package's names and configuration."""
 
 import re

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Where a checkpoint lies and what is in it: files, folders and Hub ids become tensors, and no code in them runs."""
 
 import json

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """CLIP checkpoints in the Hub's layout: segmented with as they are, and made of a model's towers."""
 
 from pathlib import Path

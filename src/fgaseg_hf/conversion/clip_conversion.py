@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """State dicts of OpenAI's CLIP and of OpenCLIP: architecture from shapes, names as in the Hub's `CLIPModel`."""
 
 import re

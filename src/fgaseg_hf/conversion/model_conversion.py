@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """`fgaseg convert`: any checkpoint that FGASeg can start from becomes a folder of this package, and back."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """TorchScript archives (`torch.jit.save`) read as tensors: none of the code in them runs, nor is compiled."""
 
 import pickle

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Step 5: the category-aware decoder. Fuses the pseudo-masks, aggregates them, and brings them up with guidance."""
 
 from collections.abc import Callable, Sequence

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Step 4: category supplementation. Two pseudo-masks a class, from the picture as a whole and from neighbourhoods."""
 
 import torch

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """FGASeg that goes on from CAT-Seg: what CAT-Seg does not have starts such that nothing changes yet."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Which of a picture's classes go on through the decoder: the class limit and TopK."""
 
 from dataclasses import dataclass

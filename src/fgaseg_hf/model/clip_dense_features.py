@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Steps 1 and 2: CLIP's image tower kept dense, guidance maps, and text embeddings."""
 
 from typing import Any, Literal

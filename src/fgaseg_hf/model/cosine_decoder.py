@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Step 5 without training: CLIP's own rule, a softmax over the words at every patch."""
 
 import torch

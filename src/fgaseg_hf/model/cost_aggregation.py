@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Aggregation of cost embeddings: over space in shifted windows, over classes by linear attention.
 
 Cost embeddings travel as (batch, classes, height, width, channels): channels last for linear layers, and a view away

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Label maps at a picture's own size from a small map of each class: only what can win a place is brought up to it."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Linear layers that follow each other, or stand side by side, as one: the same answers from less work."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Step 6: losses. Cross-entropy of every class at every pixel, without a one-hot map in memory."""
 
 from functools import partial

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """FGASeg: open-vocabulary segmentation by fine-grained pixel-text alignment (arXiv 2501.00877)."""
 
 from collections.abc import Iterable

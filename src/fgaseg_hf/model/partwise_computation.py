@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Work on many classes or rows, a part at a time: less memory at once, and what is at work fits into cache."""
 
 import functools

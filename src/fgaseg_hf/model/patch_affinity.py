@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Refinement of step 4: pseudo-masks smoothed by how alike patches are to a middle layer of the image tower."""
 
 import torch

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Step 3: pixel-text alignment. The P2Tformer moves words towards a picture's patches; the alignment head checks it."""
 
 import math

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Sliding-window prediction with the whole-picture view, the published evaluation of CAT-Seg and FGASeg."""
 
 from collections.abc import Callable, Iterator

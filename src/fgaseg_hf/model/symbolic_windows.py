@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Windows of a patch grid whose size is not known yet: what spatial aggregation computes in a compiled program."""
 
 import torch

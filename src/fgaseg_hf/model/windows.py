@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Windows of a patch grid, cut out of it: what spatial aggregation attends within."""
 
 import itertools
