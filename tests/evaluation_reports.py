@@ -9,7 +9,7 @@ import torch
 from tiny_models import CLASS_NAMES
 
 from fgaseg_hf.evaluation.segmentation_metrics import SegmentationConfusionMatrix
-from fgaseg_hf.release.checkpoint_inspection import hash_checkpoint
+from fgaseg_hf.release.checkpoint_hashes import hash_checkpoint
 
 
 def evaluation_report(checkpoint: Path | None, split: str = "validation", /, **changes: Any) -> dict[str, Any]:

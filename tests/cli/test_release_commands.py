@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard
 from test_command_line import refused, run
 from tiny_models import tiny_model, tiny_processor
 
+from fgaseg_hf.release.checkpoint_description import describe_checkpoint
 from fgaseg_hf.release.checkpoint_inspection import inspect_checkpoint
 
 
@@ -27,7 +28,7 @@ def test_inspect(run_folder: Path) -> None:
     found = inspect_checkpoint(run_folder / "best")
     result = run("inspect", run_folder / "best")
     assert result.exit_code == 0, result.output
-    assert result.stdout == found.describe() + "\n"
+    assert result.stdout == describe_checkpoint(found) + "\n"
     result = run("inspect", run_folder / "best", "--json", "--no-hashes")
     printed = json.loads(result.stdout)
     assert printed["num_parameters"] == found.num_parameters

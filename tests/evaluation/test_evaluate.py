@@ -19,7 +19,7 @@ from script_loading import EVALUATE, REPOSITORY
 from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
 
 from fgaseg_hf.evaluation import evaluate as evaluation_script
-from fgaseg_hf.release.checkpoint_inspection import hash_checkpoint
+from fgaseg_hf.release.checkpoint_hashes import hash_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,9 @@ from transformers import CLIPConfig
 
 from fgaseg_hf import FGASegConfig, FGASegForSemanticSegmentation, FGASegModel, FGASegVocabulary
 from fgaseg_hf.model.text_encoding import hash_text_tower
-from fgaseg_hf.release.checkpoint_inspection import (
-    format_bytes,
-    hash_checkpoint,
-    hash_config,
-    hash_stored_text_tower,
-    hash_weights,
-    inspect_checkpoint,
-)
+from fgaseg_hf.release.checkpoint_description import describe_checkpoint, format_bytes
+from fgaseg_hf.release.checkpoint_hashes import hash_checkpoint, hash_config, hash_stored_text_tower, hash_weights
+from fgaseg_hf.release.checkpoint_inspection import inspect_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +62,7 @@ def test_settings_and_files(folder: Path) -> None:
     assert found.weight_files == ("model.safetensors",)
     assert found.num_weight_bytes == (folder / "model.safetensors").stat().st_size
     assert found.file_sizes["config.json"] == (folder / "config.json").stat().st_size
-    text = found.describe()
+    text = describe_checkpoint(found)
     for expected in ("class limit    ", "8: of more", "TopK", "4 x 4", "multiples of 8", f"{found.num_parameters:,}"):
         assert expected in text
     assert json.loads(json.dumps(found.to_dict()))["num_trainable"] == found.num_trainable
@@ -77,7 +72,7 @@ def test_no_weight_is_loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     def fail(*arguments: object, **options: object) -> None:
         raise AssertionError("weights were read")
 
-    monkeypatch.setattr("fgaseg_hf.release.checkpoint_inspection._read_tensors", fail)
+    monkeypatch.setattr("fgaseg_hf.release.checkpoint_hashes.read_tensors", fail)
     found = inspect_checkpoint(folder, with_hashes=False)
     assert found.num_parameters > 0
     assert found.weights_sha256 is None
@@ -140,7 +135,7 @@ def test_vocabulary_beside_the_weights(tmp_path: Path) -> None:
     tiny_model(seed=1).save_pretrained(tmp_path)
     found = inspect_checkpoint(tmp_path)
     assert found.vocabulary.fits is False
-    assert "another text tower" in found.describe()
+    assert "another text tower" in describe_checkpoint(found)
 
 
 def test_base_model_and_other_methods(tmp_path: Path) -> None:
@@ -156,14 +151,16 @@ def test_base_model_and_other_methods(tmp_path: Path) -> None:
         "use_auxiliary_heads": False,
     }
     tiny_model(**switched_off).save_pretrained(tmp_path / "catseg")
-    assert "catseg: CAT-Seg (FGASegForSemanticSegmentation)" in inspect_checkpoint(tmp_path / "catseg").describe()
+    assert "catseg: CAT-Seg (FGASegForSemanticSegmentation)" in describe_checkpoint(
+        inspect_checkpoint(tmp_path / "catseg")
+    )
     model = tiny_model(**switched_off, decoder_type="cosine").eval()
     model.save_pretrained(tmp_path / "cosine")
     found = inspect_checkpoint(tmp_path / "cosine")
     assert found.method == "training-free CLIP"
     assert (found.missing, found.unexpected) == ((), ())
     height, width = model(**tiny_inputs()).logits.shape[-2:]
-    assert f"logits of {height} x {width}" in found.describe()
+    assert f"logits of {height} x {width}" in describe_checkpoint(found)
 
 
 def test_tensors_that_do_not_fit_are_named(folder: Path, tmp_path: Path) -> None:
@@ -178,7 +175,7 @@ def test_tensors_that_do_not_fit_are_named(folder: Path, tmp_path: Path) -> None
     assert found.missing == (lost,)
     assert found.unexpected == ("surplus",)
     assert found.misshapen == ("fgaseg.text_projection.weight",)
-    assert lost in found.describe()
+    assert lost in describe_checkpoint(found)
 
 
 def test_bad_checkpoints_get_one_sentence(folder: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tiny_models import CLASS_NAMES, tiny_inputs, tiny_model, tiny_processor
 from transformers import AutoModelForSemanticSegmentation, AutoProcessor
 
 from fgaseg_hf import FGASegVocabulary
-from fgaseg_hf.release.checkpoint_inspection import hash_weights
+from fgaseg_hf.release.checkpoint_hashes import hash_weights
 from fgaseg_hf.release.checkpoint_release import (
     CheckpointRelease,
     check_loading,

@@ -21,15 +21,11 @@ from typer.testing import CliRunner
 
 from fgaseg_hf import FGASegVocabulary
 from fgaseg_hf.cli.main import app
+from fgaseg_hf.release.card_description import CardDescription
+from fgaseg_hf.release.card_measurements import make_eval_results
 from fgaseg_hf.release.checkpoint_inspection import CheckpointInspection, inspect_checkpoint
-from fgaseg_hf.release.model_card import (
-    CardDescription,
-    EvaluationRecord,
-    check_model_card,
-    make_eval_results,
-    make_model_card,
-    without_local_folders,
-)
+from fgaseg_hf.release.evaluation_record import EvaluationRecord, without_local_folders
+from fgaseg_hf.release.model_card import check_model_card, make_model_card
 
 REPOSITORY = Path(__file__).parent.parent.parent
 CARDS = sorted(path for path in (REPOSITORY / "model_cards").glob("*.md") if path.name != "README.md")

@@ -11,7 +11,7 @@ from ..export.model_export import check_exportable, export_to_onnx
 from ..model.configuration_fgaseg import FGASegConfig
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
 from ..model.processing_fgaseg import FGASegProcessor
-from ..release.checkpoint_inspection import check_architecture
+from ..release.checkpoint_files import check_architecture
 
 
 def export(

@@ -26,7 +26,7 @@ from ..model.clip_dense_features import DenseAttention, DenseResidual
 from ..model.image_processing_fgaseg import open_picture, picture_to_rgb
 from ..model.processing_fgaseg import check_class_names
 from ..model.vocabulary import FGASegVocabulary, normalise_phrase
-from ..release.checkpoint_inspection import check_architecture
+from ..release.checkpoint_files import check_architecture
 from .checkpoint_commands import convert
 from .export_commands import export
 from .release_commands import card, inspect, release

@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from ..release.card_description import CardDescription
+from ..release.checkpoint_description import describe_checkpoint
 from ..release.checkpoint_inspection import inspect_checkpoint
 from ..release.checkpoint_release import collect_release, find_results, push_release
-from ..release.model_card import CardDescription, make_model_card
+from ..release.model_card import make_model_card
 
 Results = Annotated[
     list[Path] | None,
@@ -52,7 +54,7 @@ def inspect(
     Prints parameters by block and what of them trains, types, sizes, grids, limits and the vocabulary.
     """
     found = inspect_checkpoint(checkpoint, with_hashes=hashes)
-    typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else found.describe())
+    typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else describe_checkpoint(found))
 
 
 def card(

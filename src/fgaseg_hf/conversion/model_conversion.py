@@ -18,8 +18,9 @@ from ..model.configuration_fgaseg import FGASegConfig
 from ..model.image_processing_fgaseg import FGASegImageProcessorPil
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
 from ..model.processing_fgaseg import FGASegProcessor
+from ..release.card_description import CardDescription
 from ..release.checkpoint_inspection import inspect_checkpoint
-from ..release.model_card import CardDescription, make_model_card
+from ..release.model_card import make_model_card
 from .checkpoint_conversion import (
     convert_released_tensors,
     released_config,

@@ -33,7 +33,7 @@ from ..data.segmentation_data import (
 )
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
 from ..model.processing_fgaseg import DEFAULT_PROMPT_TEMPLATE, FGASegProcessor
-from ..release.checkpoint_inspection import hash_checkpoint
+from ..release.checkpoint_hashes import hash_checkpoint
 from .command_line_arguments import parse_arguments, run_script
 from .partial_counts import PartialCounts
 from .prediction_pictures import side_by_side

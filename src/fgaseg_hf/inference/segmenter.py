@@ -19,7 +19,7 @@ from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
 from ..model.processing_fgaseg import FGASegProcessor
 from ..model.sliding_window import label_with_sliding_window
 from ..model.vocabulary import FGASegVocabulary
-from ..release.checkpoint_inspection import check_architecture
+from ..release.checkpoint_files import check_architecture
 
 
 @dataclass

@@ -24,8 +24,11 @@ from transformers import (
 )
 
 from ..model.vocabulary import FGASegVocabulary
-from .checkpoint_inspection import CheckpointInspection, hash_config, inspect_checkpoint
-from .model_card import CardDescription, EvaluationRecord, check_model_card, is_evaluation_report, make_model_card
+from .card_description import CardDescription
+from .checkpoint_hashes import hash_config
+from .checkpoint_inspection import CheckpointInspection, inspect_checkpoint
+from .evaluation_record import EvaluationRecord, is_evaluation_report
+from .model_card import check_model_card, make_model_card
 
 CARD_FILE = "README.md"
 RESULTS_FOLDER = "results"
