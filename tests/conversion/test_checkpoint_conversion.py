@@ -6,7 +6,8 @@ import torch
 from test_parity import VARIANTS, load_variant, released_weights
 
 from fgaseg_hf import FGASegForSemanticSegmentation
-from fgaseg_hf.conversion.checkpoint_conversion import load_released_model, released_config
+from fgaseg_hf.conversion.checkpoint_conversion import load_released_model
+from fgaseg_hf.conversion.released_config import released_config
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

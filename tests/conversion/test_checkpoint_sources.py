@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from fgaseg_hf.cli.main import app
 from fgaseg_hf.conversion.checkpoint_sources import read_checkpoint
-from fgaseg_hf.conversion.model_conversion import plan_conversion
+from fgaseg_hf.conversion.conversion_plan import plan_conversion
 
 TENSORS = {"visual.proj": torch.arange(6.0).view(2, 3), "logit_scale": torch.tensor(2.0, dtype=torch.float16)}
 

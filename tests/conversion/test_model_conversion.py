@@ -27,7 +27,8 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from fgaseg_hf import FGASegForSemanticSegmentation, FGASegProcessor
-from fgaseg_hf.conversion.model_conversion import convert_checkpoint, export_released_checkpoint, plan_conversion
+from fgaseg_hf.conversion.conversion_plan import plan_conversion
+from fgaseg_hf.conversion.model_conversion import convert_checkpoint, export_released_checkpoint
 from fgaseg_hf.release.model_card import check_model_card
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..conversion.model_conversion import DTYPES, convert_checkpoint, export_released_checkpoint, plan_conversion
+from ..conversion.conversion_plan import plan_conversion
+from ..conversion.model_conversion import DTYPES, convert_checkpoint, export_released_checkpoint
 
 LAYOUTS = ("catseg", "fga-seg")
 ACTIVATIONS = ("gelu", "quick_gelu")
