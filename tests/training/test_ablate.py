@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import ablate
+import ablation_report
+import ablation_runs
 import pytest
 import yaml
 from tiny_models import TINY, TINY_TEXT, TINY_VISION, tiny_model
@@ -14,9 +16,10 @@ from tiny_tokenizer import tiny_tokenizer
 
 from fgaseg_hf import FGASegConfig
 from fgaseg_hf.evaluation.command_line_arguments import parse_arguments
-from fgaseg_hf.training.train import ARGUMENTS_FILE, LOG_FILE, read_model_config
+from fgaseg_hf.training.run_folder import ARGUMENTS_FILE
+from fgaseg_hf.training.training_arguments import CONFIG_FOLDER, parse_training_arguments, read_model_config
+from fgaseg_hf.training.training_log import LOG_FILE
 
-CONFIGS = Path(ablate.__file__).parent / "configs"
 NAMES = ["sky", "red car", "blue car", "tree"]
 
 
@@ -33,14 +36,14 @@ def words(inputs: Path, *more: str) -> list[str]:
     return [*places, *more]
 
 
-def options(inputs: Path, *more: str) -> ablate.AblationArguments:
-    return parse_arguments((ablate.AblationArguments,), words(inputs, *more))[0]
+def options(inputs: Path, *more: str) -> ablation_runs.AblationArguments:
+    return parse_arguments((ablation_runs.AblationArguments,), words(inputs, *more))[0]
 
 
-def finish(run: ablate.Run, seen: float, unseen: float, max_steps: int = 4) -> None:
+def finish(run: ablation_runs.Run, seen: float, unseen: float, max_steps: int = 4) -> None:
     """Leaves what a finished training leaves."""
     run.folder.mkdir(parents=True)
-    switches = ablate.VARIANTS[run.variant].switches
+    switches = ablation_runs.VARIANTS[run.variant].switches
     tiny_model(**switches).save_pretrained(run.folder / "last")
     planned = {"max_steps": max_steps, "batch_size": 2, "evaluation_splits": ["validation_seen", "validation_unseen"]}
     (run.folder / ARGUMENTS_FILE).write_text(json.dumps(planned))
@@ -52,7 +55,7 @@ def finish(run: ablate.Run, seen: float, unseen: float, max_steps: int = 4) -> N
 
 
 def test_variants_add_one_part_each() -> None:
-    configs = [FGASegConfig(**variant.switches).to_dict() for variant in ablate.VARIANTS.values()]
+    configs = [FGASegConfig(**variant.switches).to_dict() for variant in ablation_runs.VARIANTS.values()]
     assert configs[0] == FGASegConfig.catseg().to_dict()
     assert configs[-1] == FGASegConfig().to_dict()
     changed = [
@@ -65,13 +68,12 @@ def test_variants_add_one_part_each() -> None:
 
 def test_the_runs_differ_in_variant_seed_and_folder_alone(inputs: Path) -> None:
     arguments = options(inputs, "--train_arguments", "--max_steps 70")
-    runs = [ablate.Run(variant, seed, inputs / variant) for variant in ablate.VARIANTS for seed in (0, 1)]
-    recipe = yaml.safe_load((CONFIGS / "ablation.yaml").read_text())["model_config"]
+    runs = [ablation_runs.Run(variant, seed, inputs / variant) for variant in ablation_runs.VARIANTS for seed in (0, 1)]
+    recipe = yaml.safe_load((CONFIG_FOLDER / "ablation.yaml").read_text())["model_config"]
     found = []
     for run in runs:
-        kinds = (ablate.ModelArguments, ablate.TrainingDataArguments, ablate.RecipeArguments)
-        model, data, training = parse_arguments(kinds, run.command(arguments)[2:])
-        assert read_model_config(model) == recipe | ablate.VARIANTS[run.variant].switches
+        model, data, training = parse_training_arguments(run.command(arguments)[3:])
+        assert read_model_config(model) == recipe | ablation_runs.VARIANTS[run.variant].switches
         assert (training.seed, training.output_dir, training.resume) == (run.seed, str(run.folder), True)
         training.seed, training.output_dir = 0, ""
         found.append((data, training))
@@ -81,11 +83,13 @@ def test_the_runs_differ_in_variant_seed_and_folder_alone(inputs: Path) -> None:
 
 def test_summary_and_table(inputs: Path) -> None:
     runs = [
-        ablate.Run(variant, seed, inputs / f"{variant}{seed}") for variant in ("baseline", "full") for seed in (0, 1)
+        ablation_runs.Run(variant, seed, inputs / f"{variant}{seed}")
+        for variant in ("baseline", "full")
+        for seed in (0, 1)
     ]
     for run, (seen, unseen) in zip(runs, ((0.1, 0.2), (0.3, 0.2), (0.2, 0.3), (0.6, 0.1)), strict=True):
         finish(run, seen, unseen)
-    rows = ablate.summarise([run.result() or {} for run in runs])
+    rows = ablation_report.summarise([run.result() or {} for run in runs])
     assert [row["variant"] for row in rows] == ["baseline", "full"]
     assert rows[0]["seen"]["mean"] == pytest.approx(0.2)
     assert rows[0]["seen"]["deviation"] == pytest.approx(0.02**0.5)
@@ -96,7 +100,7 @@ def test_summary_and_table(inputs: Path) -> None:
     assert rows[1]["parameters"] - rows[1]["parameters_at_inference"] == head
     assert rows[0]["parameters"] == rows[0]["parameters_at_inference"]
     assert rows[0]["pictures"] == 8
-    table = ablate.format_table(rows, {"training-free": {"seen": 0.05, "unseen": 0.04}}).splitlines()
+    table = ablation_report.format_table(rows, {"training-free": {"seen": 0.05, "unseen": 0.04}}).splitlines()
     assert len({line.count("|") for line in table}) == 1
     assert table[2].startswith("| training-free | 5.0 | 4.0 |")
     assert "| 20.0 ± 14.1 |" in table[3]
@@ -104,7 +108,7 @@ def test_summary_and_table(inputs: Path) -> None:
 
 
 def test_a_run_is_finished_only_after_its_last_evaluation(inputs: Path) -> None:
-    run = ablate.Run("full", 0, inputs / "run")
+    run = ablation_runs.Run("full", 0, inputs / "run")
     assert run.evaluations() is None
     finish(run, 0.1, 0.2)
     assert run.evaluations() == {
@@ -121,7 +125,7 @@ def test_a_run_is_finished_only_after_its_last_evaluation(inputs: Path) -> None:
 def test_finished_runs_are_skipped_and_reported(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     for number, variant in enumerate(("baseline", "full")):
-        finish(ablate.Run(variant, 5, inputs / "runs" / f"{variant}_seed5"), 0.1 + number / 10, 0.2)
+        finish(ablation_runs.Run(variant, 5, inputs / "runs" / f"{variant}_seed5"), 0.1 + number / 10, 0.2)
     result = {"split": "validation_seen", "result": {"groups": {"seen": {"mean_iou": 0.07}}}}
     (inputs / "seen.json").write_text(json.dumps(result))
     result = {"split": "validation_unseen", "result": {"groups": {"unseen": {"mean_iou": 0.06}}}}
@@ -140,7 +144,7 @@ def test_finished_runs_are_skipped_and_reported(inputs: Path, capsys: pytest.Cap
     # a result without groups has no mIoU of them
     (inputs / "seen.json").write_text(json.dumps({"split": "validation_seen", "result": {"groups": {}}}))
     with pytest.raises(ValueError, match="measure it with --class_groups"):
-        ablate.read_extra_rows(str(inputs / "extra.json"))
+        ablation_report.read_extra_rows(str(inputs / "extra.json"))
     # a folder does not mix recipes
     more = more[:-2]
     with pytest.raises(ValueError, match="another train_arguments"):
@@ -148,13 +152,13 @@ def test_finished_runs_are_skipped_and_reported(inputs: Path, capsys: pytest.Cap
 
 
 def test_a_folder_in_which_something_still_trains_is_left_alone(inputs: Path) -> None:
-    run = ablate.Run("full", 0, inputs / "run")
+    run = ablation_runs.Run("full", 0, inputs / "run")
     run.folder.mkdir()
     with (run.folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ValueError, match="still training"):
-            ablate.RunningProcesses().train(run, options(inputs))
-    stopped = ablate.RunningProcesses()
+            ablation_runs.RunningProcesses().train(run, options(inputs))
+    stopped = ablation_runs.RunningProcesses()
     stopped.stop()
     assert stopped.train(run, options(inputs)) is None
 

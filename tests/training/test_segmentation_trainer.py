@@ -19,6 +19,7 @@ from fgaseg_hf.data.data_collator import FGASegDataCollator
 from fgaseg_hf.evaluation.segmentation_metrics import SegmentationConfusionMatrix
 from fgaseg_hf.training import train
 from fgaseg_hf.training.segmentation_trainer import FGASegTrainer, FGASegTrainingArguments, SegmentationMetrics
+from fgaseg_hf.training.training_log import LOG_FILE
 
 NAMES = ["sky", "red car", "blue car", "tree"]
 COLOURS = np.array([[90, 160, 230], [220, 30, 30], [30, 30, 200], [20, 140, 40]])
@@ -79,7 +80,7 @@ def test_trainer_and_the_accelerate_loop_have_the_same_losses(inputs: Path, tmp_
             *("--scale_range", "1.0", "1.5", "--logging_steps", "1", *recipe),
         ]
     )
-    lines = (tmp_path / "loop" / train.LOG_FILE).read_text().splitlines()
+    lines = (tmp_path / "loop" / LOG_FILE).read_text().splitlines()
     expected = [json.loads(line)["loss"] for line in lines]
     trainer = run_example(
         inputs,

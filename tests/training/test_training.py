@@ -24,8 +24,20 @@ from tiny_models import TINY, TINY_TEXT, TINY_VISION, tiny_config
 from tiny_tokenizer import tiny_tokenizer
 from transformers import AutoModelForSemanticSegmentation, AutoProcessor, CLIPConfig, CLIPModel
 
+from fgaseg_hf import FGASegConfig
+from fgaseg_hf.evaluation.command_line_arguments import parse_arguments
 from fgaseg_hf.model.clip_dense_features import is_clip_parameter
-from fgaseg_hf.training import train
+from fgaseg_hf.training import (
+    model_building,
+    run_folder,
+    train,
+    training_arguments,
+    training_log,
+    training_loop,
+    training_run,
+    training_step,
+)
+from fgaseg_hf.training.argument_checks import check_start
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = ["sky", "red car", "blue car", "tree"]
@@ -85,7 +97,7 @@ def run(inputs: Path, output: Path, *arguments: str) -> list[dict[str, Any]]:
 
 
 def read_log(output: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (output / train.LOG_FILE).read_text().splitlines()]
+    return [json.loads(line) for line in (output / training_log.LOG_FILE).read_text().splitlines()]
 
 
 def losses(log: list[dict[str, Any]]) -> dict[int, float]:
@@ -119,7 +131,7 @@ def test_a_run_learns_and_writes_what_it_says(inputs: Path, tmp_path: Path) -> N
     evaluations = [line for line in log if "validation/mean_iou" in line]
     assert [line["step"] for line in evaluations] == [15, 30]
     assert set(evaluations[0]["validation/iou_by_class"]) <= set(NAMES)
-    assert [path.name for path in train.checkpoints_in(tmp_path)] == ["step-20", "step-30"]
+    assert [path.name for path in run_folder.checkpoints_in(tmp_path)] == ["step-20", "step-30"]
     leftovers = [path.name for path in tmp_path.rglob("*") if "unfinished" in path.name or path.name.endswith(".old")]
     assert leftovers == []
     for name in ("best", "last"):
@@ -148,9 +160,9 @@ def test_a_resumed_run_has_the_losses_that_it_would_have_had(
     whole = run(inputs, tmp_path / "whole", *arguments)
     run(inputs, tmp_path / "cut", *arguments, "--stop_at_step", "6")
     # as if it had been killed after step 6 with its last checkpoint at step 4, while it wrote the next one
-    stale = tmp_path / "cut" / train.CHECKPOINT_FOLDER
+    stale = tmp_path / "cut" / run_folder.CHECKPOINT_FOLDER
     (stale / "step-6").rename(stale / "unfinished")
-    with (tmp_path / "cut" / train.LOG_FILE).open("a") as file:
+    with (tmp_path / "cut" / training_log.LOG_FILE).open("a") as file:
         file.write('{"step": 7, "lo')
     with pytest.raises(ValueError, match="already holds a run"):
         run(inputs, tmp_path / "cut", *arguments)
@@ -167,20 +179,25 @@ def load(folder: Path) -> Any:
 def test_a_signal_stops_the_run_with_a_checkpoint(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take_step = train.TrainingRun._train_step
+    take_step = training_loop.train_step
 
-    def step_with_signal(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        if self.state.step == 2:
+    def step_with_signal(*arguments: Any, **keywords: Any) -> Any:
+        if keywords["step"] == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return take_step(self, *arguments, **keywords)
+        return take_step(*arguments, **keywords)
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(train.TrainingRun, "_train_step", step_with_signal)
-    log = run(inputs, tmp_path)
+    monkeypatch.setattr(training_loop, "train_step", step_with_signal)
+    with pytest.raises(
+        training_run.StoppedBySignal, match=r"^stopped at step \d of 8, go on with --resume$"
+    ) as stopped:
+        run(inputs, tmp_path)
+    assert stopped.value.exit_code == 143
+    log = read_log(tmp_path)
     assert signal.getsignal(signal.SIGTERM) is before
     last = log[-1]["step"]
     assert last in (3, 4)
-    assert [path.name for path in train.checkpoints_in(tmp_path)] == [f"step-{last}"]
+    assert [path.name for path in run_folder.checkpoints_in(tmp_path)] == [f"step-{last}"]
     assert (tmp_path / "last" / "model.safetensors").exists()
 
 
@@ -210,7 +227,7 @@ def test_checkpointed_activations_and_workers_change_nothing(inputs: Path, tmp_p
 def test_a_loss_that_is_not_finite_stops_with_step_and_part(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    true_parts = train.loss_parts
+    true_parts = training_step.loss_parts
 
     def broken_parts(outputs: Any) -> dict[str, torch.Tensor]:
         parts = true_parts(outputs)
@@ -220,8 +237,8 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_part(
         return parts
 
     broken_parts.calls = 0  # type: ignore[attr-defined]
-    monkeypatch.setattr(train, "loss_parts", broken_parts)
-    with pytest.raises(train.TrainingDiverged, match=f"In step 3 {part} is nan"):
+    monkeypatch.setattr(training_step, "loss_parts", broken_parts)
+    with pytest.raises(training_step.TrainingDiverged, match=f"In step 3 {part} is nan"):
         run(inputs, tmp_path)
     assert list(losses(read_log(tmp_path))) == [1, 2]
 
@@ -239,14 +256,16 @@ def test_a_checkpoint_keeps_its_image_processor(inputs: Path, tmp_path: Path) ->
     processor.image_processor.image_mean, processor.image_processor.size = [0.5, 0.4, 0.3], {"height": 32, "width": 48}
     processor.save_pretrained(tmp_path / "first" / "last")
     words = ("--config_overrides", "image_size=64", "--prompt_templates", "a {}.")
-    arguments = train.parse_arguments((train.ModelArguments,), ["--model", str(tmp_path / "first" / "last"), *words])[0]
+    arguments = parse_arguments(
+        (training_arguments.ModelArguments,), ["--model", str(tmp_path / "first" / "last"), *words]
+    )[0]
     for size in (None, (64, 16)):
-        model, kept = train.build_model_and_processor(arguments, size)
+        model, kept = model_building.build_model_and_processor(arguments, size)
         assert list(kept.image_processor.image_mean) == [0.5, 0.4, 0.3] and kept.prompt_templates == ["a {}."]
         height, width = size or (32, 48)
         assert dict(kept.image_processor.size) == {"height": height, "width": width} and model.config.image_size == 64
     with pytest.raises(ValueError, match="leave it out"):
-        train.build_model_and_processor(train.ModelArguments(model="somewhere", tokenizer="elsewhere"))
+        check_start(training_arguments.ModelArguments(model="somewhere", tokenizer="elsewhere"))
 
 
 def test_accumulation_may_change_on_resuming(inputs: Path, tmp_path: Path) -> None:
@@ -398,23 +417,23 @@ def test_an_unknown_argument_in_a_config_file_is_refused(inputs: Path, tmp_path:
 
 
 def test_the_schedule_is_a_cosine_to_zero_after_a_linear_warm_up() -> None:
-    factors = [train.learning_rate_factor(step, 100) for step in range(101)]
+    factors = [training_step.learning_rate_factor(step, 100) for step in range(101)]
     assert factors[0] == 1.0
     assert factors[50] == pytest.approx(0.5)
     assert factors[100] == pytest.approx(0.0)
-    warm = [train.learning_rate_factor(step, 100, 4) for step in range(6)]
+    warm = [training_step.learning_rate_factor(step, 100, 4) for step in range(6)]
     assert warm[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert warm[5] < 1.0
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "training" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(training_arguments.CONFIG_FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_file_is_understood(path: Path, tmp_path: Path) -> None:
-    kinds = (train.ModelArguments, train.TrainingDataArguments, train.RecipeArguments)
-    model, data, _ = train.parse_arguments(kinds, ["--config", str(path), "--output_dir", str(tmp_path)])
+    words = ["--config", path.stem, "--output_dir", str(tmp_path)]
+    model, data, _ = training_arguments.parse_training_arguments(words)
     if model.model_config:
         tiny_tokenizer().save_pretrained(tmp_path)
-        fields = train.with_vocabulary_of(tiny_tokenizer(), train.read_model_config(model))
-        config = train.FGASegConfig(**fields)
+        fields = model_building.with_vocabulary_of(tiny_tokenizer(), training_arguments.read_model_config(model))
+        config = FGASegConfig(**fields)
         for side in data.crop_size or [config.image_size]:
             assert side % config.vision_config.patch_size == 0
     else:
@@ -434,7 +453,7 @@ def launch(*arguments: str, num_processes: int) -> subprocess.Popen[str]:
         command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
         command += ["--main_process_port", str(free_port())]
     return subprocess.Popen(
-        [*command, str(ROOT / "training" / "train.py"), *arguments],
+        [*command, "-m", "fgaseg_hf.training.train", *arguments],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -475,7 +494,7 @@ def test_a_killed_run_goes_on_with_the_losses_that_it_would_have_had(inputs: Pat
     config = ("--config", str(inputs / "config.yaml"), "--output_dir", str(tmp_path / "killed"))
     process = launch(*config, *arguments, num_processes=1)
     for _ in range(3000):
-        if len(train.checkpoints_in(tmp_path / "killed")) >= 2 or process.poll() is not None:
+        if len(run_folder.checkpoints_in(tmp_path / "killed")) >= 2 or process.poll() is not None:
             break
         time.sleep(0.02)
     process.kill()

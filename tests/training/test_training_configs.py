@@ -1,5 +1,5 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
-"""The files of `training/configs`, and that each switch of the paper's ablations changes what it says, nothing else."""
+"""The configurations of training, and that each switch of the paper's ablations changes what it says, nothing else."""
 
 import dataclasses
 from pathlib import Path
@@ -7,35 +7,30 @@ from typing import Any
 
 import pytest
 import torch
-from script_loading import REPOSITORY
 from tiny_models import tiny_config, tiny_inputs
 
 from fgaseg_hf import FGASegConfig, FGASegForSemanticSegmentation
-from fgaseg_hf.evaluation.command_line_arguments import parse_arguments
-from fgaseg_hf.training import train
-
-CONFIGS = REPOSITORY / "training" / "configs"
-KINDS = (train.ModelArguments, train.TrainingDataArguments, train.RecipeArguments)
+from fgaseg_hf.training.training_arguments import CONFIG_FOLDER, parse_training_arguments, read_model_config
 
 
 def arguments_of(*words: str) -> Any:
-    return parse_arguments(KINDS, [*words, "--output_dir", "somewhere"])
+    return parse_training_arguments([*words, "--output_dir", "somewhere"])
 
 
 def fields_of(*words: str) -> dict[str, Any]:
-    return train.read_model_config(arguments_of(*words)[0])
+    return read_model_config(arguments_of(*words)[0])
 
 
 @pytest.mark.parametrize(("base", "image_size", "patch_size"), [("vitb16_384", 384, 16), ("vitl14_336", 336, 14)])
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("fusion", ["cat", "add"])
 def test_published_variants(base: str, image_size: int, patch_size: int, fast: bool, fusion: str) -> None:
-    files = [str(CONFIGS / f"coco_stuff_{base}.yaml")]
-    files += [] if fast else [str(CONFIGS / "no_fast.yaml")]
-    files += [] if fusion == "cat" else [str(CONFIGS / "add.yaml")]
+    files = [f"coco_stuff_{base}"]
+    files += [] if fast else ["no_fast"]
+    files += [] if fusion == "cat" else ["add"]
     model, data, recipe = arguments_of("--config", *files)
     assert model.clip == f"openai/clip-vit-{'base-patch16' if patch_size == 16 else 'large-patch14-336'}"
-    config = FGASegConfig(**train.read_model_config(model), vision_config={"patch_size": patch_size})
+    config = FGASegConfig(**read_model_config(model), vision_config={"patch_size": patch_size})
     # the published recipe is the scripts' default, so the files say only what differs
     expected = FGASegConfig(
         image_size=image_size, use_auxiliary_heads=fast, fusion=fusion, vision_config={"patch_size": patch_size}
@@ -53,7 +48,7 @@ def test_published_variants(base: str, image_size: int, patch_size: int, fast: b
     assert changed == {"benchmark", "evaluation_splits", "mixed_precision", "num_workers"}
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(CONFIG_FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_file_is_read_and_repeats_no_default(path: Path) -> None:
     fields = fields_of("--config", str(path))
     default = FGASegConfig().to_dict()

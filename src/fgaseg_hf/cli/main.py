@@ -30,6 +30,7 @@ from ..release.checkpoint_files import check_architecture
 from .checkpoint_commands import convert
 from .export_commands import export
 from .release_commands import card, inspect, release
+from .training_commands import add_training_commands
 
 # Typer's and Click's own code for a command that was called wrongly.
 EXIT_CODE_BAD_INPUT = 2
@@ -341,6 +342,7 @@ app.command(epilog="Example: fgaseg release runs/first --repo OWNER/NAME --licen
 app.command(epilog="Example: fgaseg export runs/first/best --out onnx")(
     bad_input_to_exit_code()(quiet_transformers()(export))
 )
+add_training_commands(app)
 
 
 def parse_labels(labels: str) -> list[str]:

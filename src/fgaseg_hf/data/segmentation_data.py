@@ -240,21 +240,25 @@ class SegmentationSplit:
         first = np.unique(self.class_of_prompt, return_index=True)[1]
         return [(self.prompts or [])[place] for place in first]
 
-    def check_label_maps(self, num_checked: int | None = None) -> int:
+    def check_label_maps(
+        self, num_checked: int | None = None, *, process_index: int = 0, num_processes: int = 1
+    ) -> int:
         """Reads label maps, spread evenly over the split, to find ids outside the class list before training starts.
 
         Args:
             num_checked: how many maps to read at most; None reads all.
+            process_index: of several processes that share the work, the number of this one.
+            num_processes: how many there are.
 
         Returns:
-            The number of maps that were read.
+            The number of maps that all processes read together.
 
         Raises:
             ValueError: a map holds an id that is neither a class nor ignored.
         """
         num_checked = len(self) if num_checked is None else min(num_checked, len(self))
         indices = spread_evenly(num_checked, len(self))
-        for index in indices:
+        for index in indices[process_index::num_processes]:
             self.label_map(index)
         return len(indices)
 

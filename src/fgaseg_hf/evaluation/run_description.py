@@ -23,7 +23,9 @@ def describe_run(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     Args:
         arguments: the script's arguments; None takes those of the process.
     """
-    words = sys.argv if arguments is None else [sys.argv[0], *arguments]
+    # of `fgaseg evaluate WORDS` the arguments are the end
+    is_own = arguments is None or sys.argv[-len(arguments) :] == list(arguments)
+    words = sys.argv if is_own else [sys.argv[0], *(arguments or ())]
     return {
         "command": shlex.join([Path(words[0]).name, *words[1:]]),
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

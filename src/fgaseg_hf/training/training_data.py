@@ -1,0 +1,199 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
+"""The data of a run: splits, samples, batches."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from ..data.augmentation import AugmentationConfig
+from ..data.class_frequencies import balanced_weights, count_pixels
+from ..data.data_collator import FGASegDataCollator
+from ..data.rare_class_sampling import RareClassSampler
+from ..data.segmentation_data import (
+    SegmentationSplit,
+    ShardedBatches,
+    TrainingSamples,
+    VocabularySampler,
+    load_segmentation_splits,
+)
+from ..data.streamed_samples import StreamedSamples
+from ..evaluation.segmentation_metrics import load_class_groups
+from ..model.processing_fgaseg import FGASegProcessor
+from .run_processes import RunProcesses
+from .training_arguments import RecipeArguments, TrainingDataArguments
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What a run trains and measures on.
+
+    Attributes:
+        samples: endless augmented samples.
+        collate: makes batches of them.
+        evaluation_splits: by name.
+        class_groups: class names by group, or None.
+        num_workers: processes that prepare pictures.
+        shuffle_buffer: rows to shuffle among if the training split is streamed, else None.
+    """
+
+    samples: TrainingSamples
+    collate: FGASegDataCollator
+    evaluation_splits: dict[str, SegmentationSplit]
+    class_groups: Mapping[str, Sequence[str]] | None
+    num_workers: int
+    shuffle_buffer: int | None
+
+
+def load_training_data(
+    arguments: TrainingDataArguments,
+    processor: FGASegProcessor,
+    *,
+    crop_size: tuple[int, int],
+    ignore_index: int,
+    seed: int,
+    processes: RunProcesses,
+    say: Callable[[str], None],
+) -> TrainingData:
+    """Loads and checks the splits, and makes samples of them.
+
+    Args:
+        arguments: the run's.
+        processor: the model's.
+        crop_size: height and width.
+        ignore_index: label that the model reads as "not annotated".
+        seed: the run's.
+        processes: one of each machine fetches, all check.
+        say: prints.
+
+    Raises:
+        ValueError: the data set or what is said of it does not exist or does not fit.
+    """
+    splits = load_splits(arguments, processes, say)
+    train_split = splits[arguments.train_split]
+    class_groups = load_class_groups(arguments.class_groups) if arguments.class_groups else None
+    choose_picture, class_weights = weigh_classes(arguments, train_split, processes)
+    samples = TrainingSamples(
+        train_split,
+        augmentation_of(arguments, crop_size),
+        seed=seed,
+        image_mean=processor.image_processor.image_mean,
+        image_std=processor.image_processor.image_std,
+        vocabulary=sample_vocabulary(arguments, train_split.class_names, class_groups),
+        choose_picture=choose_picture,
+        label_stride=arguments.label_stride,
+        ignore_index=ignore_index,
+    )
+    return TrainingData(
+        samples=samples,
+        collate=FGASegDataCollator(
+            processor, train_split.class_names, prompts=train_split.training_prompts, class_weights=class_weights
+        ),
+        evaluation_splits={name: splits[name] for name in arguments.evaluation_splits or ()},
+        class_groups=class_groups,
+        num_workers=arguments.num_workers,
+        shuffle_buffer=arguments.shuffle_buffer if arguments.streaming else None,
+    )
+
+
+def load_splits(
+    arguments: TrainingDataArguments, processes: RunProcesses, say: Callable[[str], None]
+) -> dict[str, SegmentationSplit]:
+    """Loads the training and evaluation splits; the processes share the check of label maps.
+
+    Raises:
+        ValueError: a split does not exist, or a label map holds what is no class.
+    """
+    with processes.first_on_each_machine():
+        splits = load_segmentation_splits(
+            arguments,
+            [arguments.train_split, *(arguments.evaluation_splits or ())],
+            streamed_names=[arguments.train_split] if arguments.streaming else [],
+        )
+    for name, split in splits.items():
+        num_classes = len(split.class_names)
+        if split.is_streamed:
+            say(f"{name}: streamed, {num_classes} classes, label maps are checked as they come")
+            continue
+        with processes.failing_together():
+            num_checked = split.check_label_maps(
+                arguments.num_checked_label_maps, process_index=processes.index, num_processes=processes.number
+            )
+        say(f"{name}: {len(split)} pictures, {num_classes} classes, {num_checked} label maps checked")
+    return splits
+
+
+def augmentation_of(arguments: TrainingDataArguments, crop_size: tuple[int, int]) -> AugmentationConfig:
+    """Returns what may happen to a picture.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+    return AugmentationConfig(
+        crop_size=crop_size,
+        scale_range=(arguments.scale_range[0], arguments.scale_range[-1]),
+        flip_probability=arguments.flip_probability,
+        colour_jitter_probability=arguments.colour_jitter_probability,
+    )
+
+
+def weigh_classes(
+    arguments: TrainingDataArguments, split: SegmentationSplit, processes: RunProcesses
+) -> tuple[RareClassSampler | None, list[float] | None]:
+    """Returns what chooses pictures and what pixels of each class weigh, as far as the arguments ask for either."""
+    if arguments.rare_class_temperature is None and arguments.class_balancing is None:
+        return None, None
+    with processes.failing_together():
+        num_pixels = count_pixels(split)
+    sampler = weights = None
+    if arguments.rare_class_temperature is not None:
+        sampler = RareClassSampler(num_pixels, arguments.rare_class_temperature)
+    if arguments.class_balancing is not None:
+        weights = balanced_weights(num_pixels, arguments.class_balancing)
+    return sampler, weights
+
+
+def sample_vocabulary(
+    arguments: TrainingDataArguments, class_names: Sequence[str], class_groups: Mapping[str, Sequence[str]] | None
+) -> VocabularySampler | None:
+    """Returns what chooses the classes of each picture; None if every picture trains on all of them.
+
+    Raises:
+        ValueError: the number does not fit the class names.
+    """
+    if arguments.num_sampled_classes is None:
+        return None
+    groups = class_groups or {}
+    held_out = [name for group in arguments.held_out_groups or () for name in groups[group]]
+    return VocabularySampler(class_names, arguments.num_sampled_classes, held_out)
+
+
+def batches_of_process(
+    data: TrainingData, recipe: RecipeArguments, processes: RunProcesses, *, first_step: int, pin_memory: bool
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Returns this process's batches, one an accumulation step, from a step on."""
+    numbers = ShardedBatches(
+        recipe.batch_size,
+        first_step,
+        recipe.max_steps,
+        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+        process_index=processes.index,
+        num_processes=processes.number,
+    )
+    settings: dict[str, Any] = {
+        "collate_fn": data.collate,
+        "num_workers": data.num_workers,
+        "pin_memory": pin_memory,
+    }
+    if data.shuffle_buffer is None:
+        return iter(DataLoader(data.samples, batch_sampler=numbers, **settings))
+    stream = StreamedSamples(
+        data.samples,
+        shuffle_buffer=data.shuffle_buffer,
+        batch_size=numbers.part_size,
+        process_index=processes.index,
+        num_processes=processes.number,
+    )
+    return stream.batches(first_batch=first_step * recipe.gradient_accumulation_steps, **settings)
