@@ -14,8 +14,10 @@ from test_readme import NOT_RUN, Block, commands_of, find_blocks, line_of, parse
 
 import fgaseg_hf
 
-PAGES = [REPOSITORY / "docs" / "fgaseg.md", REPOSITORY / "docs" / "common_tests.md"]
-PAGES += [REPOSITORY / "model_cards" / "README.md"]
+PAGES = [*sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "model_cards" / "README.md"]
+PAGES_WITHOUT_PROGRAMS = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+# Where a page's file names begin, besides the repository itself.
+ROOMS = REPOSITORY / "src" / "fgaseg_hf"
 BLOCKS = {path.name: find_blocks(path.read_text(encoding="utf-8")) for path in PAGES}
 GUIDE = BLOCKS["fgaseg.md"]
 PARSED_BLOCKS = [block for blocks in BLOCKS.values() for block in blocks if block.language == "bash"]
@@ -25,6 +27,7 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
     for name, blocks in BLOCKS.items():
         for block in blocks:
             is_known = block.language in ("python", "bash") and (not block.comment or block.comment.startswith(NOT_RUN))
+            is_known |= block.language == "text"
             assert is_known, f"{name}, line {block.line}"
             assert not (block.language == "python" and block.comment), f"{name}, line {block.line}"
 
@@ -65,11 +68,31 @@ def test_arguments_of_shell_blocks_are_accepted(block: Block, monkeypatch: pytes
         parse_command(command)
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*PAGES, *PAGES_WITHOUT_PROGRAMS], ids=lambda path: path.name)
 def test_links_lead_to_files(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
         if not target.startswith(("http://", "https://")):
             assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", [*PAGES, *PAGES_WITHOUT_PROGRAMS], ids=lambda path: path.name)
+def test_named_files_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[\w.]+/)*\w+\.py)`", text))
+    files = {found.name for folder in (ROOMS, REPOSITORY / "training") for found in folder.rglob("*.py")}
+    absent = [
+        name
+        for name in sorted(named)
+        if not any((folder / name).exists() for folder in (REPOSITORY, ROOMS, path.parent)) and name not in files
+    ]
+    assert absent == []
+
+
+def test_the_architecture_names_every_room() -> None:
+    text = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawing = next(block.text for block in find_blocks(text) if block.language == "text")
+    rooms = {path.parent.name for path in ROOMS.glob("*/__init__.py")}
+    assert rooms - {line.split()[0] for line in drawing.splitlines()} == set()
 
 
 def test_names_in_the_guide_exist() -> None:
