@@ -24,7 +24,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from fgaseg_hf import FGASegForSemanticSegmentation, FGASegProcessor, builtin_model_folder
-from fgaseg_hf.data.segmentation_data import DatasetArguments, load_segmentation_splits
+from fgaseg_hf.data.dataset_loading import DatasetArguments, load_segmentation_splits
 from fgaseg_hf.evaluation.segmentation_evaluation import EvaluationProtocol, evaluate_segmentation
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8-dynamic")

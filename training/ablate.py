@@ -24,9 +24,9 @@ from ablation_report import MEASURES, format_table, read_extra_rows, write_repor
 from ablation_runs import VARIANTS, AblationArguments, Run, train_all
 from transformers.utils.logging import disable_progress_bar
 
+from fgaseg_hf.data.class_list_files import load_class_groups
 from fgaseg_hf.evaluation.command_line_arguments import parse_arguments, run_script
 from fgaseg_hf.evaluation.run_description import write_atomically
-from fgaseg_hf.evaluation.segmentation_metrics import load_class_groups
 from fgaseg_hf.training.training_arguments import parse_training_arguments
 
 PLAN_FILE = "plan.json"

@@ -24,8 +24,10 @@ from transformers import AutoProcessor, HfArgumentParser
 
 from fgaseg_hf import FGASegForSemanticSegmentation
 from fgaseg_hf.data.augmentation import AugmentationConfig
+from fgaseg_hf.data.class_list_files import load_class_names
 from fgaseg_hf.data.data_collator import FGASegDataCollator
-from fgaseg_hf.data.segmentation_data import SegmentationSplit, TrainingSamples, load_class_names
+from fgaseg_hf.data.segmentation_split import SegmentationSplit
+from fgaseg_hf.data.training_samples import TrainingSamples
 from fgaseg_hf.training.segmentation_trainer import FGASegTrainer, FGASegTrainingArguments
 
 # Low-rank matrices beside the query and value projections of CLIP learn; all that is not CLIP is trained as a whole.

@@ -24,7 +24,8 @@ from tqdm.auto import tqdm
 from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
 from fgaseg_hf.data.augmentation import IGNORED_LABEL
-from fgaseg_hf.data.segmentation_data import DatasetArguments, SegmentationSplit, load_segmentation_splits
+from fgaseg_hf.data.dataset_loading import DatasetArguments, load_segmentation_splits
+from fgaseg_hf.data.segmentation_split import SegmentationSplit
 from fgaseg_hf.evaluation.command_line_arguments import parse_arguments, run_script
 from fgaseg_hf.model.processing_fgaseg import DEFAULT_PROMPT_TEMPLATE
 

@@ -19,9 +19,11 @@ from tiny_models import tiny_model, tiny_processor
 from typer.testing import CliRunner
 
 from fgaseg_hf.cli.main import app
-from fgaseg_hf.data import benchmark_preparation
+from fgaseg_hf.data import benchmark_preparation, parquet_shards
 from fgaseg_hf.data.benchmark_preparation import describe_preparation, prepare_benchmark
-from fgaseg_hf.data.benchmarks import BENCHMARKS, voc_palette
+from fgaseg_hf.data.benchmarks import BENCHMARKS
+from fgaseg_hf.data.label_decoding import voc_palette
+from fgaseg_hf.data.published_files import pascal_context
 from fgaseg_hf.evaluation import evaluate as evaluation_script
 
 SIZE = (6, 8)
@@ -299,7 +301,7 @@ def test_simple_layouts(tmp_path: Path, measure: Callable[[Path], None]) -> None
 
 def test_a_stopped_run_goes_on_and_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, _ = coco(tmp_path)
-    write_shard = benchmark_preparation._write_shard
+    write_shard = benchmark_preparation.write_shard
     written: list[str] = []
 
     def stopping(*arguments: Any) -> Any:
@@ -313,11 +315,11 @@ def test_a_stopped_run_goes_on_and_leaves_nothing_half_written(tmp_path: Path, m
         return prepare_benchmark("coco-stuff", source, out, pictures_per_shard=1, show_progress=False)
 
     out = tmp_path / "out"
-    monkeypatch.setattr(benchmark_preparation, "_write_shard", stopping)
+    monkeypatch.setattr(benchmark_preparation, "write_shard", stopping)
     with pytest.raises(KeyboardInterrupt):
         prepare(out)
     assert not out.exists()
-    monkeypatch.setattr(benchmark_preparation, "_write_shard", lambda *a: written.append(a[2].name) or write_shard(*a))
+    monkeypatch.setattr(benchmark_preparation, "write_shard", lambda *a: written.append(a[2].name) or write_shard(*a))
     prepared = prepare(out)
     assert sorted(written) == sorted(
         f"{split}-{number:05d}-of-00002.parquet" for split in ("train", "validation") for number in range(2)
@@ -333,6 +335,11 @@ def test_a_stopped_run_goes_on_and_leaves_nothing_half_written(tmp_path: Path, m
         assert path.read_bytes() == (tmp_path / "at_once" / "data" / path.name).read_bytes()
     with pytest.raises(ValueError, match="holds coco-stuff already"):
         prepare_benchmark("pc-59", source, out)
+
+
+def test_the_help_names_every_benchmark() -> None:
+    page = " ".join(CliRunner().invoke(app, ["prepare", "--help"]).stdout.split())
+    assert f"{', '.join(BENCHMARKS)} (pictures" in page
 
 
 @pytest.mark.parametrize("name", list(BENCHMARKS))
@@ -431,7 +438,7 @@ def test_from_the_files_of_pas_20b_to_a_table(
 
 def test_labels_of_sixteen_bits_are_tiff() -> None:
     labels = np.array([[0, 300], [846, 65535]], dtype=np.uint16)
-    content = benchmark_preparation._encode(Image.fromarray(labels), "TIFF", compression="tiff_adobe_deflate")
+    content = parquet_shards._encode(Image.fromarray(labels), "TIFF", compression="tiff_adobe_deflate")
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), labels)
 
 
@@ -442,6 +449,6 @@ def test_a_missing_extra_is_not_a_broken_file(tmp_path: Path, monkeypatch: pytes
     def refuse(name: str) -> None:
         raise ValueError(f"{name} is missing")
 
-    monkeypatch.setattr(benchmark_preparation, "_import_extra", refuse)
+    monkeypatch.setattr(pascal_context, "import_extra", refuse)
     with pytest.raises(ValueError, match=r"scipy\.io is missing"):
-        benchmark_preparation._matlab_reader(path)()
+        pascal_context._matlab_reader(path)()

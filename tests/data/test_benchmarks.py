@@ -14,17 +14,10 @@ from PIL import Image
 from tiny_models import tiny_processor
 
 from fgaseg_hf.data.augmentation import IGNORED_LABEL
-from fgaseg_hf.data.benchmarks import (
-    BENCHMARKS,
-    decode_label_map,
-    encode_prompts,
-    find_benchmark,
-    first_synonyms,
-    limit_short_side,
-    split_synonyms,
-    voc_palette,
-)
-from fgaseg_hf.data.segmentation_data import DatasetArguments, default_split, load_segmentation_splits
+from fgaseg_hf.data.benchmarks import BENCHMARKS, find_benchmark
+from fgaseg_hf.data.class_prompts import encode_prompts, first_synonyms, split_synonyms
+from fgaseg_hf.data.dataset_loading import DatasetArguments, default_split, load_segmentation_splits
+from fgaseg_hf.data.label_decoding import decode_label_map, limit_short_side, voc_palette
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from PIL import Image
 from fgaseg_hf.data.augmentation import AugmentationConfig
 from fgaseg_hf.data.class_frequencies import balanced_weights, count_pixels
 from fgaseg_hf.data.rare_class_sampling import RareClassSampler
-from fgaseg_hf.data.segmentation_data import SegmentationSplit, TrainingSamples
+from fgaseg_hf.data.segmentation_split import SegmentationSplit
+from fgaseg_hf.data.training_samples import TrainingSamples
 
 
 def make_split() -> SegmentationSplit:

@@ -15,13 +15,10 @@ from datasets import Image as ImageFeature
 from PIL import Image
 
 from fgaseg_hf.data.augmentation import AugmentationConfig
-from fgaseg_hf.data.segmentation_data import (
-    DatasetArguments,
-    SegmentationSplit,
-    TrainingSamples,
-    load_segmentation_splits,
-)
+from fgaseg_hf.data.dataset_loading import DatasetArguments, load_segmentation_splits
+from fgaseg_hf.data.segmentation_split import SegmentationSplit
 from fgaseg_hf.data.streamed_samples import StreamedSamples
+from fgaseg_hf.data.training_samples import TrainingSamples
 
 NUM_ROWS = 24
 

@@ -19,6 +19,8 @@ from script_loading import EVALUATE, REPOSITORY
 from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
 
 from fgaseg_hf.evaluation import evaluate as evaluation_script
+from fgaseg_hf.evaluation.evaluation_arguments import USER_TEMPLATES
+from fgaseg_hf.evaluation.segmentation_evaluation import EvaluationProtocol
 from fgaseg_hf.release.checkpoint_hashes import hash_checkpoint
 
 
@@ -130,7 +132,7 @@ def test_the_worst_pictures_are_the_worst(evaluate: ModuleType, inputs: Path, tm
         )["validation"]
         split.rows = split.rows.select([row])
         accelerator = evaluate.Accelerator(cpu=True)
-        protocol = evaluate.EvaluationProtocol()
+        protocol = EvaluationProtocol()
         one = evaluate.evaluate_segmentation(tiny_model(), tiny_processor(), split, accelerator, protocol)
         single.append(one.metric.compute().mean_iou)
     order = sorted(range(11), key=lambda row: single[row])
@@ -150,7 +152,7 @@ def test_protocols_fill_in_what_is_not_given(evaluate: ModuleType, inputs: Path)
     assert published["dataset"]["prompted_synonyms"] == "first"
     users = evaluate.main([*few, "--protocol", "users", "--num_kept_classes", "3"])
     assert users["protocol"]["view"] == "whole"
-    assert users["protocol"]["prompt_templates"] == list(evaluate.USER_TEMPLATES)
+    assert users["protocol"]["prompt_templates"] == list(USER_TEMPLATES)
     assert users["protocol"]["num_kept_classes"] == 3
     assert users["dataset"]["prompted_synonyms"] == "all"
     templates = evaluate.main([*few, "--protocol", "users", "--prompt_templates", "a {}", "the {}"])

@@ -13,7 +13,7 @@ from PIL import Image
 from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
 
 from fgaseg_hf.data.augmentation import IGNORED_LABEL
-from fgaseg_hf.data.segmentation_data import SegmentationSplit
+from fgaseg_hf.data.segmentation_split import SegmentationSplit
 from fgaseg_hf.evaluation.segmentation_evaluation import (
     EvaluationProtocol,
     embed_class_names,

@@ -15,13 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgaseg_hf.evaluation import segmentation_metrics
-from fgaseg_hf.evaluation.segmentation_metrics import (
-    PIXELS_AT_ONCE,
-    SegmentationConfusionMatrix,
-    SegmentationResult,
-    format_class_table,
-    load_class_groups,
-)
+from fgaseg_hf.evaluation.pixel_counts import PIXELS_AT_ONCE
+from fgaseg_hf.evaluation.segmentation_metrics import SegmentationConfusionMatrix
+from fgaseg_hf.evaluation.segmentation_results import SegmentationResult, format_class_table
 
 NAMES = ["sky", "road", "car", "tree", "sign"]
 
@@ -273,15 +269,6 @@ def test_boundary_iou_is_that_of_eroded_masks(
         SegmentationConfusionMatrix(NAMES, boundary_ratio=2)
 
 
-def test_class_groups_file(tmp_path: Path) -> None:
-    path = tmp_path / "groups.json"
-    path.write_text('{"seen": ["sky"]}')
-    assert load_class_groups(str(path)) == {"seen": ["sky"]}
-    path.write_text('["sky"]')
-    with pytest.raises(ValueError, match="lists of class names"):
-        load_class_groups(str(path))
-
-
 def test_evaluate_loads_the_metric_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluate = pytest.importorskip("evaluate")
     monkeypatch.setattr(evaluate.config, "HF_MODULES_CACHE", str(tmp_path))
@@ -313,8 +300,8 @@ def test_the_one_pass_counts_as_the_careful_way(background_id: int | None, ignor
     prediction = generator.integers(0, 5 if background_id is None else 9, (3, 20, 30))
     fast = SegmentationConfusionMatrix(names, ignored_ids, background_id=background_id)
     slow = SegmentationConfusionMatrix(names, ignored_ids, background_id=background_id)
-    slow._counts_in_one_pass = lambda prediction, label: False  # type: ignore[method-assign]
-    assert fast._counts_in_one_pass(torch.from_numpy(prediction), torch.from_numpy(label))
+    slow._count_in_one_pass = lambda prediction, label: False  # type: ignore[method-assign]
+    assert fast._count_in_one_pass(torch.from_numpy(prediction), torch.from_numpy(label))
     fast.reset()
     for metric in (fast, slow):
         metric.update(prediction, label)

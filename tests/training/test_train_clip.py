@@ -16,7 +16,7 @@ from train_clip import ClipTrainingArguments, caption_of, draw_pairs, learning_r
 from transformers import CLIPModel
 
 from fgaseg_hf.conversion.clip_checkpoints import load_training_free
-from fgaseg_hf.data.segmentation_data import SegmentationSplit
+from fgaseg_hf.data.segmentation_split import SegmentationSplit
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (240, 240, 240)}
 

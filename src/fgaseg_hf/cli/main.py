@@ -17,8 +17,6 @@ from tqdm import tqdm
 from .. import __version__
 from ..conversion.clip_checkpoints import load_training_free, save_clip
 from ..conversion.named_models import builtin_model_folder
-from ..data.benchmark_preparation import describe_preparation, prepare_benchmark
-from ..data.benchmarks import BENCHMARKS
 from ..inference.overlapped_work import overlap_reading_and_writing
 from ..inference.segmenter import Segmenter, broken_checkpoints_named, load_checkpoint, quiet_transformers
 from ..inference.visualization import class_shares, draw_overlay, save_label_map
@@ -29,6 +27,7 @@ from ..model.vocabulary import FGASegVocabulary, normalise_phrase
 from ..release.checkpoint_files import check_architecture
 from .checkpoint_commands import convert
 from .export_commands import export
+from .preparation_commands import prepare
 from .release_commands import card, inspect, release
 from .training_commands import add_training_commands
 
@@ -225,32 +224,6 @@ def segment(
             tqdm.write(line)
 
 
-@app.command(epilog="Example: fgaseg prepare a-847 --source ADE20K_2021_17_01 --out a847")
-def prepare(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help=f"Which benchmark: {', '.join(BENCHMARKS)} (pictures and label maps of your own)."
-        ),
-    ],
-    source: Annotated[Path, typer.Option(metavar="FOLDER", help="The published files, unpacked.")],
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="FOLDER", help="The folder to make. Stopped half-way, the same command goes on from there."
-        ),
-    ],
-) -> None:
-    """Turn a benchmark's published files into parquet, for training and evaluation.
-
-    Prints how many pictures there are, and how many were left out and why.
-    """
-    with bad_input_to_exit_code():
-        prepared = prepare_benchmark(name, source, out)
-        typer.echo(describe_preparation(prepared))
-        typer.echo(f"{out} is ready: python training/evaluate.py --dataset {out} --model ID_OR_FOLDER")
-
-
 @app.command(name="training-free", epilog="Example: fgaseg training-free openai/clip-vit-base-patch16 --out segmenter")
 def training_free(
     clip: Annotated[
@@ -331,6 +304,9 @@ def export_clip(
 
 app.command(epilog="Example: fgaseg convert model_base.pth --out catseg-base")(
     bad_input_to_exit_code()(quiet_transformers()(convert))
+)
+app.command(epilog="Example: fgaseg prepare a-847 --source ADE20K_2021_17_01 --out a847")(
+    bad_input_to_exit_code()(prepare)
 )
 app.command(epilog="Example: fgaseg inspect runs/first/best")(bad_input_to_exit_code()(quiet_transformers()(inspect)))
 app.command(epilog="Example: fgaseg card FOLDER --results FOLDER/results --license apache-2.0 --out README.md")(

@@ -4,23 +4,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ..model.image_processing_fgaseg import label_map_to_array, open_picture
-
-# What a label map's numbers are: class ids in one channel (or palette indices), the colours of Pascal VOC's palette
-# (palette pictures are taken too), or the colour code of the full ADE20K.
-LabelDecoding = Literal["index", "voc_colours", "ade20k_code"]
-
-# What is asked for of a name such as "building, edifice": "building"; both words, of which the best counts; or the line
-# as one text.
-PromptedSynonyms = Literal["first", "all", "line"]
+from .class_prompts import PromptedSynonyms, split_synonyms
+from .label_decoding import LabelDecoding
 
 # Written into a prepared folder last of all, so that a folder that has it is whole.
 PREPARED_BENCHMARK_FILE = "benchmark.json"
@@ -280,138 +271,3 @@ def prepared_benchmark_name(folder: str | Path) -> str | None:
     """Returns which benchmark a folder was prepared for; None if it was made otherwise (or is an id on the Hub)."""
     record = Path(folder) / PREPARED_BENCHMARK_FILE
     return json.loads(record.read_text(encoding="utf-8")).get("benchmark") if record.is_file() else None
-
-
-def split_synonyms(name: str) -> list[str]:
-    """Cuts "building, edifice" into its synonyms; one that differs by letter case or blanks alone is left out."""
-    by_key: dict[str, str] = {}
-    for synonym in name.split(","):
-        key = " ".join(synonym.split()).casefold()
-        if key:
-            by_key.setdefault(key, synonym.strip())
-    return list(by_key.values()) or [name]
-
-
-def first_synonyms(class_names: Sequence[str]) -> list[str]:
-    """Cuts "building, edifice" to "building": the prompts of the published protocol, of which some may be the same."""
-    return [name.split(",")[0].strip() for name in class_names]
-
-
-def decode_label_map(label_map: Any, decoding: LabelDecoding = "index") -> np.ndarray:
-    """Reads the ids of one label map as they were published.
-
-    Args:
-        label_map: a Pillow picture, an array, or a list of rows of ids.
-        decoding: what its numbers are; see `LabelDecoding`.
-
-    Returns:
-        int64 (height, width).
-
-    Raises:
-        ValueError: it has the wrong number of channels for the decoding, or a colour that stands for no id.
-    """
-    if decoding not in get_args(LabelDecoding):
-        raise ValueError(f"The decoding is {decoding!r}: take one of {', '.join(get_args(LabelDecoding))}.")
-    if isinstance(label_map, list):
-        label_map = np.asarray(label_map)
-    if decoding == "index":
-        return label_map_to_array(label_map)
-    if isinstance(label_map, Image.Image):
-        label_map = open_picture(label_map)
-        if label_map.mode in ("P", "L") and decoding == "voc_colours":
-            return label_map_to_array(label_map)
-        # Only a palette or an opacity goes: the colours of the pixels stay as they are.
-        if label_map.mode in ("P", "RGBA"):
-            label_map = label_map.convert("RGB")
-    colours = np.asarray(label_map).astype(np.int64)
-    if colours.ndim != 3 or colours.shape[2] != 3:
-        raise ValueError(f"Its shape is {colours.shape}: {decoding} needs the three channels red, green and blue.")
-    red, green, blue = np.moveaxis(colours, 2, 0)
-    if decoding == "ade20k_code":
-        return red // 10 * 256 + green
-    codes = red << 16 | green << 8 | blue
-    palette = voc_palette().astype(np.int64)
-    palette_codes = palette[:, 0] << 16 | palette[:, 1] << 8 | palette[:, 2]
-    order = palette_codes.argsort()
-    places = np.searchsorted(palette_codes[order], codes).clip(max=255)
-    ids = order[places]
-    if (palette_codes[ids] != codes).any():
-        wrong = colours[palette_codes[ids] != codes][0].tolist()
-        raise ValueError(f"It holds the colour {wrong}, which Pascal VOC's palette lacks: is the decoding right?")
-    return ids
-
-
-@cache
-def voc_palette() -> np.ndarray:
-    """Returns the 256 colours of Pascal VOC, uint8 (256, 3): id bits 0, 3, 6 make red's highest bits, and so on."""
-    ids = np.arange(256)
-    palette = np.zeros((256, 3), dtype=np.uint8)
-    for bit in range(8):
-        for channel in range(3):
-            taken = 3 * bit + channel
-            if taken < 8:
-                palette[:, channel] |= ((ids >> taken & 1) << (7 - bit)).astype(np.uint8)
-    return palette
-
-
-def limit_short_side(
-    picture: Image.Image, labels: np.ndarray, max_short_side: int | None
-) -> tuple[Image.Image, np.ndarray]:
-    """Brings the shorter side of a large picture down, the picture bilinear and its labels nearest.
-
-    Args:
-        picture: RGB picture.
-        labels: ids (height, width) of the same size.
-        max_short_side: pixels; None and smaller pictures change nothing.
-
-    Returns:
-        Both, of the same new size; the labels keep their type.
-    """
-    smaller = limit_short_side_of_labels(labels, max_short_side)
-    if smaller is labels:
-        return picture, labels
-    return picture.resize(smaller.shape[::-1], Image.Resampling.BILINEAR), smaller
-
-
-def limit_short_side_of_labels(labels: np.ndarray, max_short_side: int | None) -> np.ndarray:
-    """Brings the shorter side of a large label map down as [`limit_short_side`] does; see there."""
-    shorter = min(labels.shape)
-    if max_short_side is None or shorter <= max_short_side:
-        return labels
-    # In whole numbers, halves up, so that no rounding of a fraction decides on a row of pixels.
-    height, width = ((2 * side * max_short_side + shorter) // (2 * shorter) for side in labels.shape)
-    nearest = Image.fromarray(labels.astype(np.int32)).resize((width, height), Image.Resampling.NEAREST)
-    return np.asarray(nearest).astype(labels.dtype)
-
-
-def encode_prompts(processor: Any, prompts: Sequence[str]) -> dict[str, Any]:
-    """Turns prompts into the text tower's inputs, also where several classes share one.
-
-    Args:
-        processor: a `FGASegProcessor`, which takes every name once only.
-        prompts: what is asked for, in the order of the model's outputs.
-
-    Returns:
-        `input_ids` and `attention_mask`, a row a prompt: equal prompts have equal rows.
-    """
-    keys = [" ".join(prompt.split()).casefold() for prompt in prompts]
-    first_with: dict[str, str] = {}
-    for key, prompt in zip(keys, prompts, strict=True):
-        first_with.setdefault(key, prompt)
-    row_of = {key: row for row, key in enumerate(first_with)}
-    encoded = processor(text=list(first_with.values()), return_tensors="pt")
-    return {name: rows[[row_of[key] for key in keys]] for name, rows in encoded.items()}
-
-
-__all__ = [
-    "BENCHMARKS",
-    "SegmentationBenchmark",
-    "decode_label_map",
-    "encode_prompts",
-    "find_benchmark",
-    "first_synonyms",
-    "limit_short_side",
-    "limit_short_side_of_labels",
-    "prepared_benchmark_name",
-    "split_synonyms",
-]

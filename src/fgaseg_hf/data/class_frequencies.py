@@ -4,8 +4,8 @@
 import numpy as np
 
 from .augmentation import IGNORED_LABEL
-from .benchmarks import limit_short_side_of_labels
-from .segmentation_data import SegmentationSplit
+from .label_decoding import limit_short_side_of_labels
+from .segmentation_split import SegmentationSplit
 
 
 def count_pixels(split: SegmentationSplit) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..model.image_processing_fgaseg import label_map_to_array
-from .benchmarks import encode_prompts
+from .class_prompts import encode_prompts, prompts_of_classes
 
 
 class FGASegDataCollator:
@@ -137,21 +137,3 @@ class FGASegDataCollator:
                 f"0 to {len(self.class_names) - 1}); give all names, or list the id in `ignored_ids`."
             )
         return np.where(ignored, self.ignore_index, ids)
-
-
-def prompts_of_classes(
-    input_ids: torch.Tensor, attention_mask: torch.Tensor, rows: torch.Tensor
-) -> dict[str, torch.Tensor]:
-    """Selects the prompts of some class names and cuts off the padding that all of them share.
-
-    Args:
-        input_ids: (N, L) or, with P templates, (N, P, L).
-        attention_mask: the same shape.
-        rows: (T,) the chosen names.
-
-    Returns:
-        `input_ids` and `attention_mask`, (T, L') or (T, P, L').
-    """
-    mask = attention_mask[rows]
-    length = int(mask.sum(-1).max())
-    return {"input_ids": input_ids[rows][..., :length], "attention_mask": mask[..., :length]}

@@ -10,7 +10,7 @@ import torch
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from .segmentation_data import TrainingSamples
+from .training_samples import TrainingSamples
 
 
 class StreamedSamples(IterableDataset):

@@ -13,10 +13,9 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,104 +23,24 @@ from accelerate import Accelerator
 from tqdm.auto import tqdm
 from transformers import AutoProcessor
 
-from ..data.segmentation_data import (
-    DatasetArguments,
-    SegmentationSplit,
-    default_split,
-    load_segmentation_splits,
-    spread_evenly,
-)
+from ..data.class_list_files import load_class_groups
+from ..data.dataset_loading import DatasetArguments, default_split, load_segmentation_splits
+from ..data.segmentation_split import SegmentationSplit, spread_evenly
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
-from ..model.processing_fgaseg import DEFAULT_PROMPT_TEMPLATE, FGASegProcessor
+from ..model.processing_fgaseg import FGASegProcessor
 from ..release.checkpoint_hashes import hash_checkpoint
 from .command_line_arguments import parse_arguments, run_script
+from .evaluation_arguments import EvaluationArguments
 from .partial_counts import PartialCounts
 from .prediction_pictures import side_by_side
 from .run_description import describe_device, describe_run, write_atomically
-from .segmentation_evaluation import EvaluationProtocol, SegmentationPredictor, evaluate_segmentation, runs_on_cpu
-from .segmentation_metrics import format_class_table, load_class_groups
-
-# What users of open words do: several sentences around each word, whose embeddings are averaged.
-USER_TEMPLATES = (DEFAULT_PROMPT_TEMPLATE, "a photo of a {}", "a picture of the {}", "there is a {} in this picture")
-# TopK of the released decoder.
-USER_KEPT_CLASSES = 16
-
-
-@dataclass
-class EvaluationArguments:
-    """What is measured, and how."""
-
-    model: str | None = field(default=None, metadata={"help": "FGASeg checkpoint: folder or Hub id"})
-    split: str | None = field(
-        default=None, metadata={"help": "split to measure on; the benchmark's own, 'validation' without one"}
-    )
-    protocol: Literal["published", "users"] | None = field(
-        default=None,
-        metadata={
-            "help": "fills in what is not given: 'published' is sliding windows and the whole picture, unpooled class "
-            "attention, the published template, first synonyms; 'users' is the whole picture, several templates, all "
-            "synonyms, TopK; without it, as the model's files say"
-        },
-    )
-    vocabulary: str = field(
-        default="all", metadata={"help": "'all' names for every picture, or 'picture+16': its own and 16 others"}
-    )
-    sliding_window: bool = field(default=False, metadata={"help": "windows and the whole picture, as published"})
-    window_size: int | None = field(default=None, metadata={"help": "side of a window; image_size if not given"})
-    resized_size: int | None = field(default=None, metadata={"help": "side of the picture under the windows"})
-    prompt_templates: list[str] | None = field(
-        default=None, metadata={"help": "sentences with one {} for the class name; their embeddings are averaged"}
-    )
-    num_kept_classes: int | None = field(default=None, metadata={"help": "TopK: classes that the decoder works out"})
-    class_pooling_size: int | None = field(default=None, metadata={"help": "pooling before class attention; 1 is none"})
-    batch_size: int = field(default=4, metadata={"help": "pictures, or windows, at a time in each process"})
-    num_pictures: int | None = field(default=None, metadata={"help": "measure on this many pictures, spread evenly"})
-    seed: int = field(default=0, metadata={"help": "seed of the other names of 'picture+16'"})
-    output: str | None = field(default=None, metadata={"help": "JSON file for the result"})
-    save_every: int = field(
-        default=50, metadata={"help": "with --output, keep the counts every so many pictures of a process"}
-    )
-    save_pictures: list[str] | None = field(
-        default=None, metadata={"help": "N FOLDER: save N pictures beside prediction and truth, spread over the split"}
-    )
-    worst: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "N [FOLDER]: save the N pictures of least mean IoU in the same way; by default next to --output"
-        },
-    )
-
-    def __post_init__(self) -> None:
-        if self.model is None:
-            raise ValueError("--model is missing: the folder or Hub id of an FGASeg checkpoint.")
-        if self.save_pictures is not None and (len(self.save_pictures) != 2 or not self.save_pictures[0].isdigit()):
-            raise ValueError("--save_pictures takes a number and a folder, as in --save_pictures 5 pictures.")
-        if self.worst is not None:
-            if len(self.worst) == 1 and self.output is not None:
-                self.worst = [self.worst[0], str(Path(self.output).with_suffix("")) + "_worst"]
-            if len(self.worst) != 2 or not self.worst[0].isdigit():
-                raise ValueError("--worst takes a number and, without --output, a folder, as in --worst 20 pictures.")
-        if self.save_every < 1:
-            raise ValueError(f"--save_every is {self.save_every}, but must be at least 1.")
-
-    def fill_in(self, dataset: DatasetArguments) -> None:
-        """Gives what was not given the values of the protocol."""
-        fillings: dict[str, Any] = {}
-        if self.protocol == "published":
-            self.sliding_window = True
-            fillings = {"class_pooling_size": 1, "prompt_templates": [DEFAULT_PROMPT_TEMPLATE]}
-        elif self.protocol == "users":
-            fillings = {"num_kept_classes": USER_KEPT_CLASSES, "prompt_templates": list(USER_TEMPLATES)}
-        for name, value in fillings.items():
-            if getattr(self, name) is None:
-                setattr(self, name, value)
-        if self.protocol is not None and dataset.prompted_synonyms is None:
-            dataset.prompted_synonyms = "first" if self.protocol == "published" else "all"
-
-    def config_overrides(self) -> dict[str, Any]:
-        """Returns the fields of the model's config that the arguments change."""
-        overrides = {name: getattr(self, name) for name in ("num_kept_classes", "class_pooling_size")}
-        return {name: value for name, value in overrides.items() if value is not None}
+from .segmentation_evaluation import (
+    SegmentationEvaluation,
+    SegmentationPredictor,
+    evaluate_segmentation,
+    runs_on_cpu,
+)
+from .segmentation_results import format_class_table
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -129,36 +48,71 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     options, dataset = parse_arguments((EvaluationArguments, DatasetArguments), arguments, description=__doc__)
     options.fill_in(dataset)
+    run = describe_run(arguments)
     accelerator = Accelerator(cpu=runs_on_cpu())
-    model = FGASegForSemanticSegmentation.from_pretrained(
-        options.model, dtype=torch.float32, **options.config_overrides()
-    )
-    model = model.to(accelerator.device).eval()
-    processor = AutoProcessor.from_pretrained(options.model)
-    if options.prompt_templates is not None:
-        processor = FGASegProcessor(processor.image_processor, processor.tokenizer, options.prompt_templates)
+    model, processor = load_model(options, accelerator.device)
     with accelerator.main_process_first():
         split_name = options.split or default_split(dataset)
         split = load_segmentation_splits(dataset, [split_name])[split_name]
     class_groups = load_class_groups(dataset.class_groups) if dataset.class_groups else None
-    protocol = EvaluationProtocol(
-        vocabulary=options.vocabulary,
-        view="sliding_window" if options.sliding_window else "whole",
-        window_size=options.window_size,
-        resized_size=options.resized_size,
-        batch_size=options.batch_size,
-        seed=options.seed,
+    measured = describe_measurement(options, dataset, split_name, split, model, processor)
+    partial_counts = keep_counts(options, measured, split)
+
+    evaluation = evaluate_segmentation(
+        model,
+        processor,
+        split,
+        accelerator,
+        options.to_protocol(),
+        num_pictures=options.num_pictures,
+        partial_counts=partial_counts,
+        progress=partial(tqdm, desc=split_name, dynamic_ncols=True, disable=not accelerator.is_main_process),
     )
-    run = describe_run(arguments)
-    measured = {
+    report = run | describe_evaluation(options, evaluation, measured, class_groups, accelerator)
+    if accelerator.is_main_process:
+        print(format_class_table(evaluation.metric.compute(class_groups), class_groups))
+        print(f"{evaluation.metric.num_pictures} pictures in {evaluation.seconds:.0f} s")
+        write_report(options, report)
+    accelerator.wait_for_everyone()
+    predictor = SegmentationPredictor(model, processor, split, options.to_protocol(), accelerator.device)
+    save_pictures(options, evaluation, predictor, accelerator)
+    if partial_counts is not None and accelerator.is_main_process:
+        partial_counts.remove()
+    accelerator.end_training()
+    return report
+
+
+def load_model(
+    options: EvaluationArguments, device: torch.device
+) -> tuple[FGASegForSemanticSegmentation, FGASegProcessor]:
+    """Loads the model in full precision, with the fields of its config that the arguments change, and its processor."""
+    model = FGASegForSemanticSegmentation.from_pretrained(
+        options.model, dtype=torch.float32, **options.config_overrides()
+    )
+    processor = AutoProcessor.from_pretrained(options.model)
+    if options.prompt_templates is not None:
+        processor = FGASegProcessor(processor.image_processor, processor.tokenizer, options.prompt_templates)
+    return model.to(device).eval(), processor
+
+
+def describe_measurement(
+    options: EvaluationArguments,
+    dataset: DatasetArguments,
+    split_name: str,
+    split: SegmentationSplit,
+    model: FGASegForSemanticSegmentation,
+    processor: FGASegProcessor,
+) -> dict[str, Any]:
+    """Returns all that the counts depend on, for JSON."""
+    return {
         "model": options.model,
-        "checkpoint": hash_checkpoint(options.model),
+        "checkpoint": hash_checkpoint(options.model or ""),
         "config_sha256": hashlib.sha256(model.config.to_json_string().encode()).hexdigest(),
         "dataset": dataclasses.asdict(dataset),
         "rows_fingerprint": getattr(split.rows, "_fingerprint", None),
         "labels": describe_labels(split),
         "split": split_name,
-        "protocol": dataclasses.asdict(protocol)
+        "protocol": dataclasses.asdict(options.to_protocol())
         | {
             "name": options.protocol,
             "num_kept_classes": model.config.num_kept_classes,
@@ -166,66 +120,67 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             "prompt_templates": processor.prompt_templates,
         },
     }
-    partial_counts = None
-    if options.output:
-        partial_counts = PartialCounts(
-            Path(f"{options.output}.partial"),
-            measured | {"class_names": split.class_names, "num_pictures": options.num_pictures},
-            save_every=options.save_every,
-        )
 
-    # the pictures that `evaluate_segmentation` takes
-    chosen = spread_evenly(len(split) if options.num_pictures is None else options.num_pictures, len(split))
-    evaluation = evaluate_segmentation(
-        model,
-        processor,
-        split,
-        accelerator,
-        protocol,
-        num_pictures=options.num_pictures,
-        partial_counts=partial_counts,
-        progress=partial(tqdm, desc=split_name, dynamic_ncols=True, disable=not accelerator.is_main_process),
-    )
-    metric, seconds = evaluation.metric, evaluation.seconds
-    result = metric.compute(class_groups)
-    counts = metric.state_dict()["counts"].cpu().numpy().astype("<i8")
+
+def keep_counts(
+    options: EvaluationArguments, measured: dict[str, Any], split: SegmentationSplit
+) -> PartialCounts | None:
+    """Returns where counts are kept while they are made; None without `--output`."""
+    if not options.output:
+        return None
+    depends_on = measured | {"class_names": split.class_names, "num_pictures": options.num_pictures}
+    return PartialCounts(Path(f"{options.output}.partial"), depends_on, save_every=options.save_every)
+
+
+def describe_evaluation(
+    options: EvaluationArguments,
+    evaluation: SegmentationEvaluation,
+    measured: dict[str, Any],
+    class_groups: dict[str, list[str]] | None,
+    accelerator: Accelerator,
+) -> dict[str, Any]:
+    """Returns what was measured, on what machine, and the result, for JSON."""
+    counts = evaluation.metric.state_dict()["counts"].cpu().numpy().astype("<i8")
     worst = evaluation.worst(int(options.worst[0])) if options.worst else []
-    report = {
-        **run,
+    return {
         "device": describe_device(accelerator.device),
         "num_processes": accelerator.num_processes,
         **measured,
-        "seconds": round(seconds, 1),
-        "pictures_per_second": round(metric.num_pictures / seconds, 2),
-        "result": result.to_dict(),
+        "seconds": round(evaluation.seconds, 1),
+        "pictures_per_second": round(evaluation.metric.num_pictures / evaluation.seconds, 2),
+        "result": evaluation.metric.compute(class_groups).to_dict(),
         "worst_pictures": [{"row": row, "mean_iou": mean_iou} for row, mean_iou in worst],
         "confusion_matrix_sha256": hashlib.sha256(counts.tobytes()).hexdigest(),
     }
-    if accelerator.is_main_process:
-        print(format_class_table(result, class_groups))
-        print(f"{metric.num_pictures} pictures in {seconds:.0f} s")
-        if options.output:
-            Path(options.output).parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(Path(options.output), json.dumps(report, indent=2) + "\n")
-            print(f"The result lies in {options.output}")
-    accelerator.wait_for_everyone()
 
-    predictor = SegmentationPredictor(model, processor, split, protocol, accelerator.device)
+
+def write_report(options: EvaluationArguments, report: dict[str, Any]) -> None:
+    """Writes the JSON file, if one was asked for."""
+    if options.output:
+        Path(options.output).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(Path(options.output), json.dumps(report, indent=2) + "\n")
+        print(f"The result lies in {options.output}")
+
+
+def save_pictures(
+    options: EvaluationArguments,
+    evaluation: SegmentationEvaluation,
+    predictor: SegmentationPredictor,
+    accelerator: Accelerator,
+) -> None:
+    """Saves the pictures that were asked for: some spread over the split, and the worst."""
     if options.save_pictures is not None:
-        wanted = [chosen[place] for place in spread_evenly(int(options.save_pictures[0]), len(chosen))]
-        files = [(row, Path(options.save_pictures[1]) / f"{row:06d}.png") for row in wanted]
-        save_side_by_side(predictor, files, accelerator)
+        number, folder = int(options.save_pictures[0]), Path(options.save_pictures[1])
+        wanted = [evaluation.rows[place] for place in spread_evenly(number, len(evaluation.rows))]
+        save_side_by_side(predictor, [(row, folder / f"{row:06d}.png") for row in wanted], accelerator)
     if options.worst is not None:
+        number, folder = int(options.worst[0]), Path(options.worst[1])
         # named by rank, so that a folder's listing begins with the worst
         files = [
-            (row, Path(options.worst[1]) / f"{rank:02d}_row{row:06d}_miou{100 * mean_iou:04.1f}.png")
-            for rank, (row, mean_iou) in enumerate(worst, start=1)
+            (row, folder / f"{rank:02d}_row{row:06d}_miou{100 * mean_iou:04.1f}.png")
+            for rank, (row, mean_iou) in enumerate(evaluation.worst(number), start=1)
         ]
         save_side_by_side(predictor, files, accelerator)
-    if partial_counts is not None and accelerator.is_main_process:
-        partial_counts.remove()
-    accelerator.end_training()
-    return report
 
 
 def describe_labels(split: SegmentationSplit) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from accelerate import Accelerator
 from PIL import Image
 
 from ..data.augmentation import IGNORED_LABEL
-from ..data.benchmarks import encode_prompts
-from ..data.segmentation_data import SegmentationSplit, prompts_of_classes, spread_evenly
+from ..data.class_prompts import encode_prompts, prompts_of_classes
+from ..data.segmentation_split import SegmentationSplit, spread_evenly
 from .partial_counts import CountsSoFar, PartialCounts
 from .segmentation_metrics import SegmentationConfusionMatrix
 

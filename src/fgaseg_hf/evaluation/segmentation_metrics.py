@@ -1,95 +1,17 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
-"""Segmentation quality from one running confusion matrix: IoU in both published definitions, accuracies, groups."""
+"""Segmentation quality from running counts of pixels: the metric that everything here measures by."""
 
-import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
+
+from .pixel_counts import ClassCounts, ContourCounts, PairCounts
+from .segmentation_results import SegmentationResult, result_of_totals
 
 # Up to this many classes the whole matrix is kept (32 MiB); of more, hits and row and column sums are.
 LARGEST_KEPT_MATRIX = 2048
-# Labels farther from 0 than this, such as 2**31, are looked up one kind after the other.
-LARGEST_LABEL_TABLE = 2**17
-PIXELS_AT_ONCE = 2**15
-
-
-@dataclass(frozen=True)
-class ClassResult:
-    """Quality of one class.
-
-    Attributes:
-        name: the class name.
-        iou: intersection over union in 0..1; None where neither ground truth nor prediction has a pixel.
-        accuracy: share of the true pixels that were found; None without ground truth.
-        num_true_pixels: pixels of the ground truth.
-        num_predicted_pixels: pixels of the prediction (where the ground truth is annotated).
-        boundary_iou: IoU of the strips along the contours; None where there is none, or it was not asked for.
-    """
-
-    name: str
-    iou: float | None
-    accuracy: float | None
-    num_true_pixels: int
-    num_predicted_pixels: int
-    boundary_iou: float | None = None
-
-
-@dataclass(frozen=True)
-class SegmentationResult:
-    """All numbers that follow from a confusion matrix; shares lie in 0..1 and are None where nothing was to be counted.
-
-    Attributes:
-        mean_iou: mean IoU over the classes that the ground truth holds (the default definition).
-        mean_iou_present: mean IoU over the classes that the ground truth or the prediction holds: a class that is
-            predicted somewhere but exists nowhere counts as 0.
-        frequency_weighted_iou: IoU weighted by the share of true pixels.
-        mean_accuracy: mean share of found pixels over the classes that the ground truth holds.
-        pixel_accuracy: share of all annotated pixels that are right.
-        num_pixels: annotated pixels.
-        num_pictures: label maps that were counted.
-        groups: for every named group of classes its mean IoU (both definitions) within the full matrix.
-        harmonic_mean_iou: harmonic mean of the `mean_iou` of the groups "seen" and "unseen", if both exist.
-        classes: one row a class.
-        mean_boundary_iou: mean boundary IoU over the classes that the ground truth holds, if it was asked for.
-    """
-
-    mean_iou: float | None
-    mean_iou_present: float | None
-    frequency_weighted_iou: float | None
-    mean_accuracy: float | None
-    pixel_accuracy: float | None
-    num_pixels: int
-    num_pictures: int
-    groups: dict[str, dict[str, float | None]]
-    harmonic_mean_iou: float | None
-    classes: list[ClassResult]
-    mean_boundary_iou: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the result as plain dictionaries and lists, ready for JSON."""
-        return asdict(self)
-
-    def summary(self) -> dict[str, float]:
-        """Returns the numbers without the per-class table, those of the groups as `mean_iou/<group>`, None left out."""
-        numbers = {
-            name: getattr(self, name)
-            for name in (
-                "mean_iou",
-                "mean_iou_present",
-                "frequency_weighted_iou",
-                "mean_accuracy",
-                "pixel_accuracy",
-                "mean_boundary_iou",
-                "harmonic_mean_iou",
-            )
-        }
-        numbers |= {f"mean_iou/{group}": values["mean_iou"] for group, values in self.groups.items()}
-        return {name: value for name, value in numbers.items() if value is not None}
 
 
 class SegmentationConfusionMatrix:
@@ -149,13 +71,12 @@ class SegmentationConfusionMatrix:
         if boundary_ratio is not None and not 0 < boundary_ratio < 1:
             raise ValueError(f"`boundary_ratio` is {boundary_ratio}, but must lie between 0 and 1, or be None.")
         self.background_id = background_id
-        self.boundary_ratio = boundary_ratio
         if keep_matrix is None:
             keep_matrix = self.num_classes <= LARGEST_KEPT_MATRIX
-        self.keeps_matrix = keep_matrix
-        # One row more than there is to count, for the pixels that are not annotated.
-        self._cells = torch.zeros(((self.num_classes if keep_matrix else 3) + 1) * self.num_classes, dtype=torch.int64)
-        self.boundary_totals = None if boundary_ratio is None else torch.zeros(3, self.num_classes, dtype=torch.int64)
+        self._pixels: PairCounts | ClassCounts = (
+            PairCounts(self.num_classes) if keep_matrix else ClassCounts(self.num_classes)
+        )
+        self._contours = None if boundary_ratio is None else ContourCounts(self.num_classes, boundary_ratio)
         self.num_pictures = 0
 
     @property
@@ -164,9 +85,9 @@ class SegmentationConfusionMatrix:
         return len(self.class_names)
 
     @property
-    def _counts(self) -> torch.Tensor:
-        """The matrix (classes, classes) or the totals (3, classes), whichever is kept."""
-        return self._cells.view(-1, self.num_classes)[:-1]
+    def keeps_matrix(self) -> bool:
+        """Whether the whole matrix is kept besides the totals."""
+        return isinstance(self._pixels, PairCounts)
 
     @property
     def matrix(self) -> torch.Tensor:
@@ -180,14 +101,17 @@ class SegmentationConfusionMatrix:
                 f"Of {self.num_classes} classes only `totals` are kept; pass `keep_matrix=True` to keep the matrix of "
                 f"{self.num_classes**2 * 8 / 2**20:.0f} MiB."
             )
-        return self._counts
+        return self._pixels.counts
 
     @property
     def totals(self) -> torch.Tensor:
         """Hits, true pixels and predicted pixels of every class, (3, classes), int64."""
-        if not self.keeps_matrix:
-            return self._counts
-        return torch.stack([self._counts.diagonal(), self._counts.sum(1), self._counts.sum(0)])
+        return self._pixels.totals
+
+    @property
+    def boundary_totals(self) -> torch.Tensor | None:
+        """The same of the pixels along contours; None if these are not counted."""
+        return None if self._contours is None else self._contours.totals
 
     def reset(self) -> None:
         """Forgets everything that was counted."""
@@ -211,56 +135,27 @@ class SegmentationConfusionMatrix:
                 f"The prediction has the shape {tuple(prediction.shape)} but the label map {tuple(label.shape)}; "
                 "resize the prediction to the label map first."
             )
-        if self._counts_in_one_pass(prediction, label):
-            self.num_pictures += 1 if label.ndim <= 2 else len(label)
-            return
-        prediction, label, ignored = self._check_ids(prediction.long(), label.long())
-        if not self.keeps_matrix:
-            self._counts.add_(self._count_totals(prediction, label, ~ignored, ~ignored).to(self._cells.device))
-        else:
-            cells = (label * self.num_classes).add_(prediction).reshape(-1)
-            counts = torch.bincount(cells, minlength=self.num_classes**2)
-            # Pixels that are not annotated have become hits of class 0.
-            counts[0] -= torch.count_nonzero(ignored)
-            self._counts.add_(counts.reshape(self._counts.shape).to(self._cells.device))
-        if self.boundary_totals is not None:
-            self.boundary_totals += self._count_boundaries(prediction, label, ignored).to(self.boundary_totals.device)
+        if not self._count_in_one_pass(prediction, label):
+            prediction, label = self._check_ids(prediction.long(), label.long())
+            self._pixels.add(prediction, label)
+            if self._contours is not None:
+                self._contours.add(prediction, label)
         self.num_pictures += 1 if label.ndim <= 2 else len(label)
 
-    def _counts_in_one_pass(self, prediction: torch.Tensor, label: torch.Tensor) -> bool:
-        """Adds a map on the CPU to the matrix in the least time; returns False, having added nothing, where it cannot.
+    def _count_in_one_pass(self, prediction: torch.Tensor, label: torch.Tensor) -> bool:
+        """Counts a map on the CPU in the least time; returns False, having counted nothing, where it cannot.
 
         It cannot where something else is counted too, and where an id is wrong: then the careful way says which.
         """
-        if not self.keeps_matrix or self.boundary_totals is not None or not label.numel():
+        on_cpu = {prediction.device.type, label.device.type, self._pixels.counts.device.type} == {"cpu"}
+        if not isinstance(self._pixels, PairCounts) or self._contours is not None or not on_cpu or not label.numel():
             return False
-        if {prediction.device.type, label.device.type, self._counts.device.type} != {"cpu"}:
-            return False
-        columns, labels = prediction.reshape(-1).long().numpy(), label.reshape(-1).long().numpy()
-        if self.background_id is not None:
-            columns = np.minimum(columns, self.background_id)
-        lowest, highest = int(labels.min()), int(labels.max())
-        num_from_0, num_below_0 = max(highest + 1, 0), max(-lowest, 0)
-        if columns.min() < 0 or columns.max() >= self.num_classes or num_from_0 + num_below_0 > LARGEST_LABEL_TABLE:
-            return False
-        # Where the row of each label begins; negative labels are found from the table's end, as Python counts. What is
-        # ignored goes to a row behind the matrix, and a wrong label leads to a negative cell.
-        row_starts = np.full(num_from_0 + num_below_0, -self.num_classes)
-        num_known = min(num_from_0, self.num_classes)
-        row_starts[:num_known] = np.arange(num_known) * self.num_classes
-        row_starts[[ignored for ignored in self.ignored_ids if lowest <= ignored <= highest]] = self.num_classes**2
-        counts = self._cells.numpy()
-        # A few thousand pixels at a time, which stay in the processor's cache for all that is done with them. Adding in
-        # place needs no second matrix, as bincount does, and takes less time than that and adding the two.
-        parts = [slice(start, start + PIXELS_AT_ONCE) for start in range(0, labels.size, PIXELS_AT_ONCE)]
-        for place, part in enumerate(parts):
-            cells = row_starts.take(labels[part]) + columns[part]
-            if cells.min() < 0:
-                for counted in parts[:place]:
-                    np.subtract.at(counts, row_starts.take(labels[counted]) + columns[counted], 1)
-                return False
-            np.add.at(counts, cells, 1)
-        return True
+        return self._pixels.add_in_one_pass(
+            prediction.reshape(-1).long().numpy(),
+            label.reshape(-1).long().numpy(),
+            self.ignored_ids,
+            self.background_id,
+        )
 
     def add_totals(self, totals: torch.Tensor, num_pictures: int) -> None:
         """Adds counts that were made elsewhere, such as one row of `totals` a picture, gathered over processes.
@@ -279,24 +174,22 @@ class SegmentationConfusionMatrix:
             )
         if self.keeps_matrix:
             raise ValueError("Totals cannot fill a whole matrix; make the metric with `keep_matrix=False`.")
-        self._counts.add_(totals.reshape(-1, 3, self.num_classes).sum(0).to(self._cells))
+        self._pixels.counts.add_(totals.reshape(-1, 3, self.num_classes).sum(0).to(self._pixels.counts))
         self.num_pictures += num_pictures
 
-    def _check_ids(
-        self, prediction: torch.Tensor, label: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Checks the ids; returns both maps with 0 where nothing is annotated, and a mask of these pixels."""
+    def _check_ids(self, prediction: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Checks the ids; returns both maps, the label with `num_classes` where nothing is annotated."""
         ignored = torch.zeros_like(label, dtype=torch.bool)
         for ignored_id in self.ignored_ids:
             ignored |= label == ignored_id
-        if not label.numel():
-            return prediction, label, ignored
-        label, prediction = label.masked_fill(ignored, 0), prediction.masked_fill(ignored, 0)
+        prediction = prediction.masked_fill(ignored, 0)
         if self.background_id is not None:
             prediction = prediction.clamp(max=self.background_id)
-        self._check_range(label, "label", "add it to the ignored ids or give the full list of class names")
-        self._check_range(prediction, "prediction", "predict with the same list of class names")
-        return prediction, label, ignored
+        if label.numel():
+            mend = "add it to the ignored ids or give the full list of class names"
+            self._check_range(label.masked_fill(ignored, 0), "label", mend)
+            self._check_range(prediction, "prediction", "predict with the same list of class names")
+        return prediction, label.masked_fill(ignored, self.num_classes)
 
     def _check_range(self, ids: torch.Tensor, what: str, mend: str) -> None:
         lowest, highest = (int(value) for value in torch.aminmax(ids))
@@ -307,30 +200,9 @@ class SegmentationConfusionMatrix:
                 f"{self.num_classes - 1}); {mend}."
             )
 
-    def _count_totals(
-        self, prediction: torch.Tensor, label: torch.Tensor, counts_true: torch.Tensor, counts_predicted: torch.Tensor
-    ) -> torch.Tensor:
-        """Counts hits, true and predicted pixels, (3, classes), of those pixels that the two masks let count."""
-        hit = (prediction == label) & counts_true & counts_predicted
-        return torch.stack(
-            [
-                torch.bincount(ids[mask], minlength=self.num_classes)
-                for ids, mask in ((label, hit), (label, counts_true), (prediction, counts_predicted))
-            ]
-        )
-
-    def _count_boundaries(self, prediction: torch.Tensor, label: torch.Tensor, ignored: torch.Tensor) -> torch.Tensor:
-        """Counts as `_count_totals`, but only pixels that lie near a contour of their map."""
-        distance = max(1, round((self.boundary_ratio or 0) * math.hypot(*label.shape[-2:])))
-        # Where nothing is annotated the prediction ends too, so that such an edge is one in both maps.
-        near_true, near_predicted = (
-            near_contour(ids.masked_fill(ignored, self.num_classes), distance) & ~ignored for ids in (label, prediction)
-        )
-        return self._count_totals(prediction, label, near_true, near_predicted)
-
     def _state(self) -> dict[str, torch.Tensor]:
-        counts = {"counts": self._counts}
-        return counts if self.boundary_totals is None else counts | {"boundary_totals": self.boundary_totals}
+        counts = {"counts": self._pixels.counts}
+        return counts if self._contours is None else counts | {"boundary_totals": self._contours.counts}
 
     def merge(self, other: "SegmentationConfusionMatrix") -> None:
         """Adds what another matrix over the same classes has counted.
@@ -386,110 +258,9 @@ class SegmentationConfusionMatrix:
         Raises:
             ValueError: a group names a class that is not in the list.
         """
-        hits, true, predicted = self.totals.to("cpu", torch.float64)
-        union = true + predicted - hits
-        total = true.sum()
-        iou = hits / union  # NaN where a class is nowhere
-        accuracy = hits / true
-        boundary_iou = torch.full_like(iou, math.nan)
-        if self.boundary_totals is not None:
-            boundary_hits, boundary_true, boundary_predicted = self.boundary_totals.to("cpu", torch.float64)
-            boundary_iou = boundary_hits / (boundary_true + boundary_predicted - boundary_hits)
-
-        groups = {}
-        for group, names in (class_groups or {}).items():
-            unknown = sorted(set(names) - set(self.class_names))
-            if unknown:
-                raise ValueError(f"The class group {group!r} names {unknown[0]!r}, which is not among the class names.")
-            rows = torch.tensor([self.class_names.index(name) for name in names], dtype=torch.long)
-            groups[group] = {
-                "mean_iou": _mean(iou[rows][true[rows] > 0]),
-                "mean_iou_present": _mean(iou[rows][union[rows] > 0]),
-                "num_classes": float(len(names)),
-            }
-
-        return SegmentationResult(
-            mean_iou=_mean(iou[true > 0]),
-            mean_iou_present=_mean(iou[union > 0]),
-            frequency_weighted_iou=float((iou * true)[true > 0].sum() / total) if total else None,
-            mean_accuracy=_mean(accuracy[true > 0]),
-            pixel_accuracy=float(hits.sum() / total) if total else None,
-            num_pixels=int(total),
-            num_pictures=self.num_pictures,
-            groups=groups,
-            harmonic_mean_iou=_harmonic_mean(
-                groups.get("seen", {}).get("mean_iou"), groups.get("unseen", {}).get("mean_iou")
-            ),
-            classes=[
-                ClassResult(
-                    name=name,
-                    iou=_number(iou[row]),
-                    accuracy=_number(accuracy[row]),
-                    num_true_pixels=int(true[row]),
-                    num_predicted_pixels=int(predicted[row]),
-                    boundary_iou=_number(boundary_iou[row]),
-                )
-                for row, name in enumerate(self.class_names)
-            ],
-            mean_boundary_iou=None if self.boundary_totals is None else _mean(boundary_iou[true > 0]),
+        return result_of_totals(
+            self.class_names, self.totals, self.boundary_totals, self.num_pictures, class_groups or {}
         )
-
-
-def near_contour(ids: torch.Tensor, distance: int) -> torch.Tensor:
-    """Finds the pixels of which another class, or the picture's edge, lies within `distance` pixels along the axes.
-
-    These are the pixels that eroding each class's mask `distance` times by a 3 x 3 square takes away, found for all
-    classes at once.
-
-    Args:
-        ids: (..., H, W) integer class ids, each below 2^24.
-        distance: width of the strip in pixels, at least 1.
-
-    Returns:
-        bool, (..., H, W).
-    """
-    maps = ids.reshape(-1, 1, *ids.shape[-2:]).float()
-    # An id that no class has, all around the picture.
-    padded = F.pad(maps, (distance,) * 4, value=-1.0)
-    highest, lowest = padded, -padded
-    for window in ((1, 2 * distance + 1), (2 * distance + 1, 1)):
-        highest = F.max_pool2d(highest, window, stride=1)
-        lowest = F.max_pool2d(lowest, window, stride=1)
-    return (highest != -lowest).reshape(ids.shape)
-
-
-def format_class_table(result: SegmentationResult, class_groups: Mapping[str, Sequence[str]] | None = None) -> str:
-    """Formats a result as lines of text: one a class in falling order of true pixels, then the means, in per cent."""
-    group_of = {name: group for group, names in (class_groups or {}).items() for name in names}
-    width = max(len("class"), *(len(row.name) for row in result.classes))
-    all_pixels = max(1, result.num_pixels)
-    lines = [f"{'class':<{width}}  {'IoU':>6}  {'found':>6}  {'share':>6}" + ("  group" if group_of else "")]
-    for row in sorted(result.classes, key=lambda row: -row.num_true_pixels):
-        if row.num_true_pixels or row.num_predicted_pixels:
-            share = _per_cent(row.num_true_pixels / all_pixels)
-            line = f"{row.name:<{width}}  {_per_cent(row.iou)}  {_per_cent(row.accuracy)}  {share}"
-            lines.append(f"{line}  {group_of.get(row.name, '')}".rstrip())
-    absent = sum(not (row.num_true_pixels or row.num_predicted_pixels) for row in result.classes)
-    if absent:
-        lines.append(f"({absent} classes are in no label map and in no prediction)")
-    for name, value in result.summary().items():
-        lines.append(f"{name:<{width}}  {_per_cent(value)}")
-    return "\n".join(lines)
-
-
-def load_class_groups(path: str) -> dict[str, list[str]]:
-    """Reads groups of class names from a JSON file such as {"seen": [...], "unseen": [...]}.
-
-    Raises:
-        ValueError: the file holds something else.
-    """
-    with open(path, encoding="utf-8") as file:
-        groups = json.load(file)
-    if not isinstance(groups, dict) or not all(
-        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in groups.values()
-    ):
-        raise ValueError(f"The class groups in {path} must be a JSON object of lists of class names.")
-    return groups
 
 
 def _as_integers(ids: torch.Tensor | np.ndarray, what: str) -> torch.Tensor:
@@ -505,21 +276,3 @@ def _as_integers(ids: torch.Tensor | np.ndarray, what: str) -> torch.Tensor:
 
 def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
     return {name: counts.shape for name, counts in state.items()}
-
-
-def _mean(values: torch.Tensor) -> float | None:
-    return float(values.mean()) if values.numel() else None
-
-
-def _number(value: torch.Tensor) -> float | None:
-    return None if math.isnan(value) else float(value)
-
-
-def _harmonic_mean(first: float | None, second: float | None) -> float | None:
-    if first is None or second is None:
-        return None
-    return 2 * first * second / (first + second) if first + second else 0.0
-
-
-def _per_cent(share: float | None) -> str:
-    return f"{'-':>6}" if share is None else f"{100 * share:6.2f}"

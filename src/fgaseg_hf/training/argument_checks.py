@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from ..data.class_frequencies import balanced_weights
+from ..data.class_list_files import load_class_groups, load_class_names, load_id_map, load_prompts
 from ..data.rare_class_sampling import RareClassSampler
-from ..data.segmentation_data import ShardedBatches, load_class_names, load_id_map, load_prompts
+from ..data.training_samples import ShardedBatches
 from ..evaluation.segmentation_evaluation import EvaluationProtocol
-from ..evaluation.segmentation_metrics import load_class_groups
 from .training_arguments import (
     ModelArguments,
     RecipeArguments,

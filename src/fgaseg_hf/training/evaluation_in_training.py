@@ -9,10 +9,10 @@ from typing import Any
 from accelerate import Accelerator
 from tqdm.auto import tqdm
 
-from ..data.segmentation_data import SegmentationSplit, spread_evenly
+from ..data.segmentation_split import SegmentationSplit, spread_evenly
 from ..evaluation.prediction_pictures import side_by_side
 from ..evaluation.segmentation_evaluation import EvaluationProtocol, SegmentationPredictor, evaluate_segmentation
-from ..evaluation.segmentation_metrics import format_class_table
+from ..evaluation.segmentation_results import format_class_table
 from .training_arguments import RecipeArguments
 from .training_log import TrainingLog
 

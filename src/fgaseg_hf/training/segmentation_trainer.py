@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader
 from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
 
 from ..data.data_collator import FGASegDataCollator
-from ..evaluation.segmentation_metrics import SegmentationConfusionMatrix, SegmentationResult
+from ..evaluation.segmentation_metrics import SegmentationConfusionMatrix
+from ..evaluation.segmentation_results import SegmentationResult
 from ..model.image_processing_fgaseg import FGASegImageProcessorPil
 from .optimizer_groups import parameter_groups
 

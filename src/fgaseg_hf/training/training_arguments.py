@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 from accelerate.tracking import get_available_trackers
 
-from ..data.segmentation_data import DatasetArguments
+from ..data.dataset_loading import DatasetArguments
 from ..evaluation.command_line_arguments import parse_arguments
 
 # Configurations that come with the package, to be called by their names.

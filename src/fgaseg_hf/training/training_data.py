@@ -10,17 +10,14 @@ from torch.utils.data import DataLoader
 
 from ..data.augmentation import AugmentationConfig
 from ..data.class_frequencies import balanced_weights, count_pixels
+from ..data.class_list_files import load_class_groups
 from ..data.data_collator import FGASegDataCollator
+from ..data.dataset_loading import load_segmentation_splits
 from ..data.rare_class_sampling import RareClassSampler
-from ..data.segmentation_data import (
-    SegmentationSplit,
-    ShardedBatches,
-    TrainingSamples,
-    VocabularySampler,
-    load_segmentation_splits,
-)
+from ..data.segmentation_split import SegmentationSplit
 from ..data.streamed_samples import StreamedSamples
-from ..evaluation.segmentation_metrics import load_class_groups
+from ..data.training_samples import ShardedBatches, TrainingSamples
+from ..data.vocabulary_sampling import VocabularySampler
 from ..model.processing_fgaseg import FGASegProcessor
 from .run_processes import RunProcesses
 from .training_arguments import RecipeArguments, TrainingDataArguments

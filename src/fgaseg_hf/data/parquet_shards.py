@@ -1,0 +1,147 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
+"""Parquet files of a prepared split: a shard is written whole or not at all, and says what it was made from."""
+
+import hashlib
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..model.image_processing_fgaseg import open_picture, picture_to_rgb
+from .benchmarks import SegmentationBenchmark
+from .label_decoding import limit_short_side
+from .optional_packages import import_extra
+from .published_files.published_pictures import LeftOut, PublishedPicture
+
+# The key of our own notes in a parquet file: what it was made from, and what was left out.
+_NOTES_KEY = b"fgaseg_preparation"
+
+
+def shards(
+    split: str, pictures: Sequence[PublishedPicture], pictures_per_shard: int
+) -> dict[str, Sequence[PublishedPicture]]:
+    """Cuts a split into parquet files: file name to pictures."""
+    starts = range(0, len(pictures), pictures_per_shard)
+    return {
+        f"{split}-{number:05d}-of-{len(starts):05d}.parquet": pictures[start : start + pictures_per_shard]
+        for number, start in enumerate(starts)
+    }
+
+
+def number_shards(split: str, folder: Path, made: Sequence[str]) -> None:
+    """Numbers a split's shards anew without those that are empty, which `datasets` cannot read, and clears the rest."""
+    for path in folder.glob(f"{split}-*"):
+        if path.name not in made:
+            # of an earlier attempt that had found other files
+            path.unlink()
+    metadata_of = import_extra("pyarrow.parquet").read_metadata
+    filled = [name for name in made if metadata_of(folder / name).num_rows]
+    for name in set(made) - set(filled):
+        (folder / name).unlink()
+    for number, name in enumerate(filled):
+        # never onto a shard that is still to be renamed: numbers only become smaller
+        (folder / name).rename(folder / f"{split}-{number:05d}-of-{len(filled):05d}.parquet")
+
+
+def fingerprint(benchmark: SegmentationBenchmark, part: Sequence[PublishedPicture]) -> str:
+    """Says what a shard is made from: another benchmark or other pictures give another fingerprint."""
+    made_from = [benchmark.name, benchmark.class_names, [(picture.name, picture.picture.name) for picture in part]]
+    return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+
+
+def read_notes(path: Path, fingerprint: str) -> dict[str, Any] | None:
+    """Returns what an earlier run noted in a shard; None if the shard is to be made."""
+    if not path.is_file():
+        return None
+    metadata = import_extra("pyarrow.parquet").read_metadata(path).metadata or {}
+    notes = json.loads(metadata.get(_NOTES_KEY, b"{}"))
+    return notes if notes.get("fingerprint") == fingerprint else None
+
+
+def write_shard(
+    benchmark: SegmentationBenchmark,
+    part: Sequence[PublishedPicture],
+    path: Path,
+    fingerprint: str,
+    advance: Callable[[int], Any],
+) -> dict[str, Any]:
+    """Writes one parquet file, which has its name only once it is whole, and returns the notes in it."""
+    import pyarrow
+    from datasets import Features
+    from datasets import Image as ImageFeature
+
+    rows: list[dict[str, Any]] = []
+    left_out: Counter[str] = Counter()
+    for picture in part:
+        try:
+            rows.append(_make_row(benchmark, picture))
+        except LeftOut as reason:
+            left_out[str(reason)] += 1
+        advance(1)
+    schema = Features({"image": ImageFeature(), "annotation": ImageFeature()}).arrow_schema
+    contents = hashlib.sha256()
+    for row in rows:
+        contents.update(row["image"]["bytes"] + row["annotation"]["bytes"])
+    notes = {
+        "fingerprint": fingerprint,
+        "left_out": left_out,
+        "num_pictures": len(rows),
+        "sha256": contents.hexdigest(),
+    }
+    table = pyarrow.Table.from_pylist(rows, schema=schema)
+    table = table.replace_schema_metadata({**(schema.metadata or {}), _NOTES_KEY: json.dumps(notes).encode()})
+    partial = path.with_name(f"{path.name}.partial")
+    # Few rows a group, because readers take a group at a time.
+    import_extra("pyarrow.parquet").write_table(table, partial, row_group_size=100)
+    os.replace(partial, path)
+    return notes
+
+
+def _make_row(benchmark: SegmentationBenchmark, published: PublishedPicture) -> dict[str, Any]:
+    if not published.picture.is_file():
+        raise LeftOut("without a picture")
+    try:
+        content = published.picture.read_bytes()
+        picture = open_picture(Image.open(io.BytesIO(content)))
+    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise LeftOut("with a picture that cannot be read") from error
+    try:
+        ids = published.read_labels()
+    except FileNotFoundError as error:
+        raise LeftOut("without labels") from error
+    try:
+        labels = benchmark.to_class_ids(ids)
+    except ValueError as error:
+        raise LeftOut("with ids that the benchmark does not know") from error
+    if labels.shape != (picture.height, picture.width):
+        raise LeftOut("with a picture and labels of different sizes")
+    if benchmark.leaves_out_unannotated and (labels == benchmark.unlabelled_id).all():
+        raise LeftOut("without an annotated pixel")
+    smaller, labels = limit_short_side(picture_to_rgb(picture), labels, benchmark.max_short_side)
+    name = published.name.replace("/", "_")
+    if smaller.size == picture.size:
+        # As it was published: not even a JPEG's rounding changes.
+        image = {"bytes": content, "path": published.picture.name}
+    else:
+        image = {"bytes": _encode(smaller, "PNG"), "path": f"{name}.png"}
+    # 16 bits come whole through TIFF, which `datasets` takes for arrays of this type too.
+    if labels.dtype == np.uint16:
+        annotation = {
+            "bytes": _encode(Image.fromarray(labels), "TIFF", compression="tiff_adobe_deflate"),
+            "path": f"{name}.tiff",
+        }
+    else:
+        annotation = {"bytes": _encode(Image.fromarray(labels), "PNG"), "path": f"{name}.png"}
+    return {"image": image, "annotation": annotation}
+
+
+def _encode(picture: Image.Image, picture_format: str, **settings: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, picture_format, **settings)
+    return buffer.getvalue()
