@@ -7,10 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import CLASS_NAMES, tiny_inputs, tiny_model, tiny_processor
+from tiny_models import CLASS_NAMES, TRAINING_FREE, tiny_inputs, tiny_model, tiny_processor
 
 from fgaseg_hf import FGASegForSemanticSegmentation, builtin_model_folder
-from fgaseg_hf.export.model_export import export_segmentation, export_text_encoder, export_to_onnx
+from fgaseg_hf.export.model_export import (
+    export_picture,
+    export_picture_and_words,
+    export_segmentation,
+    export_text_encoder,
+    export_to_onnx,
+    export_words,
+    feature_names,
+)
 
 TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}
 # Pictures, classes, height and width: below and above the class limit (8), and TopK; one window and several.
@@ -19,12 +27,13 @@ SIZES = [(2, 7, 40, 24), (1, 3, 32, 32), (3, 12, 16, 72)]
 SMALL: dict[str, Any] = {"num_aggregation_layers": 1, "text_config": {"num_hidden_layers": 1}}
 
 
-def run_onnx(path: Path, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+def run_onnx(path: Path, inputs: dict[str, torch.Tensor], outputs: list[str] | None = None) -> Any:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (output,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
-    return torch.from_numpy(output)
+    found = session.run(outputs, {name: tensor.numpy() for name, tensor in inputs.items()})
+    tensors = [torch.from_numpy(output) for output in found]
+    return tensors if outputs else tensors[0]
 
 
 @torch.no_grad()
@@ -117,3 +126,32 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ValueError, match=r"pip install 'fgaseg_hf\[onnx\]'"):
         export_to_onnx(tiny_model(), tmp_path / "out")
+
+
+FEATURES: list[dict[str, Any]] = [
+    # Every block, CAT-Seg's alone, and none.
+    {"num_kept_classes": 3},
+    {"p2tformer_num_layers": 0, "use_local_pseudo_masks": False, "use_auxiliary_heads": False},
+    {**TRAINING_FREE, "affinity_layer": 1},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fields", FEATURES, ids=["fgaseg", "catseg", "training_free"])
+def test_a_picture_and_its_words_are_two_programs(tmp_path: Path, fields: dict[str, Any]) -> None:
+    model = tiny_model(**fields, **SMALL)
+    picture, words, _ = export_picture_and_words(model, tmp_path)
+    assert [path.name for path in (picture, words)] == ["picture.onnx", "words.onnx"]
+    names = feature_names(model.config)
+    programs = export_picture(model).module(), export_words(model).module()
+    for sizes in SIZES:
+        inputs = tiny_inputs(*sizes)
+        expected = logits_of(model, inputs)
+        tensors = dict(zip(names, programs[0](pixel_values=inputs["pixel_values"]), strict=True))
+        found = programs[1](text_embeddings=inputs["text_embeddings"], **tensors)
+        torch.testing.assert_close(found, expected, **TOLERANCE)
+        tensors = dict(zip(names, run_onnx(picture, {"pixel_values": inputs["pixel_values"]}, names), strict=True))
+        found = run_onnx(words, {"text_embeddings": inputs["text_embeddings"], **tensors})
+        torch.testing.assert_close(found, expected, **TOLERANCE)
+    # Each file holds its own half of the weights.
+    assert max(picture.stat().st_size, words.stat().st_size) < export_to_onnx(model, tmp_path)[0].stat().st_size

@@ -1,11 +1,14 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """FGASeg that goes on from CAT-Seg: what CAT-Seg does not have starts such that nothing changes yet."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
 
 # What FGASeg adds to CAT-Seg, as the fields of the configuration that switch it on ...
 ADDED_BLOCKS: dict[str, Any] = {
@@ -26,6 +29,32 @@ _ADDED_MODULES = (
 )
 # Below what moves a logit, above the smallest float16, and on the side of zero where a ReLU lets gradients through.
 _ALMOST_ZERO = 1e-6
+
+
+def continue_from_catseg(load: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Loads a CAT-Seg checkpoint into an FGASeg that gives the same logits at first.
+
+    Args:
+        load: The model class's `from_pretrained`, as in Transformers.
+        args: What it is called with ...
+        kwargs: ... and what by keyword. Without `config`, every block is switched on.
+
+    Returns:
+        The model; with `output_loading_info=True` also the report, whose `missing_keys` are the new tensors.
+
+    Raises:
+        ValueError: If the checkpoint does not hold all of the configuration's CAT-Seg.
+    """
+    kwargs = dict(kwargs)
+    return_report = kwargs.pop("output_loading_info", False)
+    added_blocks = ADDED_BLOCKS if kwargs.get("config") is None else {}
+    model, report = load(*args, output_loading_info=True, ignore_mismatched_sizes=True, **{**added_blocks, **kwargs})
+    new = check_continuation(args[0] if args else kwargs.get("pretrained_model_name_or_path"), report)
+    start_neutral(model, new)
+    logger.info("New beside CAT-Seg: %s", ", ".join(new))
+    if model.config.num_kept_classes is not None and model.config.use_auxiliary_heads:
+        logger.warning("`num_kept_classes` ranks classes by an auxiliary head, which is untrained in a new FGASeg.")
+    return (model, report) if return_report else model
 
 
 def check_continuation(source: Any, report: dict[str, Any]) -> list[str]:
@@ -86,4 +115,4 @@ def start_neutral(model: nn.Module, new: Iterable[str]) -> None:
         parameters["decoder.local_upsampling.convolutions.norm_2.bias"].fill_(_ALMOST_ZERO)
 
 
-__all__ = ["ADDED_BLOCKS", "check_continuation", "start_neutral"]
+__all__ = ["ADDED_BLOCKS", "check_continuation", "continue_from_catseg", "start_neutral"]

@@ -1,12 +1,13 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """FGASeg model configuration."""
 
-from pathlib import Path
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
-from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
+from transformers import CLIPTextConfig, CLIPVisionConfig
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
+
+from .configuration_checks import check_architecture
 
 
 @strict
@@ -249,143 +250,12 @@ class FGASegConfig(PreTrainedConfig):
         return cls(**{**switched_off, **kwargs})
 
     def validate_architecture(self) -> None:
-        """Checks every field against the others.
+        """Checks every field against the others: see [`check_architecture`].
 
         Raises:
             ValueError: If the fields contradict each other or are out of range.
         """
-        patch_size = self.vision_config.patch_size
-        for name, positive in self._positive_fields().items():
-            if any(value < 1 for value in positive):
-                raise ValueError(f"`{name}` is {getattr(self, name)}; set it to 1 or more.")
-        for name, length in (
-            ("guidance_layers", 2),
-            ("upsampling_guidance_dims", 2),
-            ("projected_guidance_dims", 2),
-            ("decoder_dims", 2),
-            ("auxiliary_loss_weights", 3),
-        ):
-            if len(getattr(self, name)) != length:
-                raise ValueError(f"`{name}` is {getattr(self, name)}; give it {length} numbers.")
-        if self.image_size % patch_size:
-            raise ValueError(
-                f"`image_size` {self.image_size} is not a multiple of the patch size {patch_size}; "
-                f"set it to {max(self.image_size // patch_size, 1) * patch_size}, say."
-            )
-        depth = self.vision_config.num_hidden_layers
-        if not all(0 <= layer < depth for layer in self.guidance_layers):
-            raise ValueError(
-                f"`guidance_layers` {self.guidance_layers} must lie between 0 and {depth - 1}, before the last block "
-                "of the image tower; choose two of these."
-            )
-        if self.affinity_layer is not None and not 0 <= self.affinity_layer < depth:
-            raise ValueError(
-                f"`affinity_layer` {self.affinity_layer} must lie between 0 and {depth - 1}, before the last block of "
-                "the image tower; choose one of these or None."
-            )
-        if self.decoder_type == "cosine" and (self.use_local_pseudo_masks or self.use_auxiliary_heads):
-            raise ValueError(
-                "`decoder_type` 'cosine' has no place for local pseudo-masks and auxiliary heads; set "
-                "`use_local_pseudo_masks` and `use_auxiliary_heads` to False, as `FGASegConfig.training_free` does."
-            )
-        if self.p2tformer_num_layers < 0:
-            raise ValueError(f"`p2tformer_num_layers` is {self.p2tformer_num_layers}; set it to 0 (off) or more.")
-        # Heads share the projection out; sine positions need a quarter of it for each of sin and cos of x and y.
-        does_not_divide = self.projection_dim % self.p2tformer_num_heads or self.projection_dim % 4
-        if self.p2tformer_num_layers and does_not_divide:
-            raise ValueError(
-                f"`projection_dim` {self.projection_dim} must be a multiple of 4 and of `p2tformer_num_heads` "
-                f"{self.p2tformer_num_heads}; change one of them."
-            )
-        if self.use_alignment_head and self.projection_dim % 2:
-            raise ValueError(
-                f"`projection_dim` {self.projection_dim} is odd, but the alignment head halves it; make it even or set "
-                "`use_alignment_head` to False."
-            )
-        for name in ("alignment_kernel_size", "local_kernel_size"):
-            if getattr(self, name) % 2 == 0:
-                raise ValueError(f"`{name}` is {getattr(self, name)}; set it to an odd number.")
-        if self.decoder_hidden_dim % self.num_aggregation_heads:
-            raise ValueError(
-                f"`decoder_hidden_dim` {self.decoder_hidden_dim} is not a multiple of `num_aggregation_heads` "
-                f"{self.num_aggregation_heads}; change one of them."
-            )
-        for dim in self.decoder_dims:
-            if dim % 16:
-                raise ValueError(
-                    f"`decoder_dims` {self.decoder_dims} must be multiples of 16 (groups of normalisation)."
-                )
-        for dim, guidance_dim in zip(
-            (self.decoder_hidden_dim, self.decoder_dims[0]), self.projected_guidance_dims, strict=True
-        ):
-            if guidance_dim >= dim:
-                raise ValueError(
-                    f"`projected_guidance_dims` {self.projected_guidance_dims} must be smaller than the {dim} "
-                    "channels that enter the stage; lower them."
-                )
-        if self.num_kept_classes is not None and self.class_selection_rule == "union" and not self.use_auxiliary_heads:
-            raise ValueError(
-                "`class_selection_rule` 'union' ranks by the auxiliary maps; set `use_auxiliary_heads` to True or the "
-                "rule to 'peak'."
-            )
-        for name in ("neighbour_std", "affinity_temperature"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"`{name}` is {getattr(self, name)}; set it to more than 0.")
-        for name in ("segmentation_loss_weight", "alignment_loss_weight", "class_padding"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name}` is {getattr(self, name)}; set it to 0 or more.")
-        if any(weight < 0 for weight in self.auxiliary_loss_weights):
-            raise ValueError(f"`auxiliary_loss_weights` is {self.auxiliary_loss_weights}; set each to 0 or more.")
-
-    def _positive_fields(self) -> dict[str, tuple[int, ...]]:
-        names = (
-            "projection_dim",
-            "image_size",
-            "upsampling_guidance_dims",
-            "p2tformer_num_heads",
-            "alignment_kernel_size",
-            "local_kernel_size",
-            "decoder_hidden_dim",
-            "num_aggregation_layers",
-            "num_aggregation_heads",
-            "window_size",
-            "appearance_guidance_dim",
-            "text_guidance_dim",
-            "class_pooling_size",
-            "training_class_pooling_size",
-            "projected_guidance_dims",
-            "decoder_dims",
-            "class_limit",
-            "num_kept_classes",
-        )
-        values = {name: getattr(self, name) for name in names}
-        return {
-            name: tuple(value) if isinstance(value, list | tuple) else (value,)
-            for name, value in values.items()
-            if value is not None
-        }
-
-
-def read_clip_config(clip: str | Path) -> tuple[Any, int]:
-    """Reads the configuration of a CLIP checkpoint, and the side of the pictures that it was trained with.
-
-    Args:
-        clip: A folder in the Hub's layout, or a Hub id.
-
-    Returns:
-        A `CLIPConfig`, and the side in pixels, brought down to a multiple of the patch size.
-
-    Raises:
-        ValueError: If the checkpoint is of another architecture.
-    """
-    settings = CLIPConfig.get_config_dict(clip)[0]
-    if settings.get("model_type") != "clip":
-        raise ValueError(
-            f"{clip} holds a model of type {settings.get('model_type')!r}; give a checkpoint of type 'clip'."
-        )
-    config: Any = CLIPConfig.from_dict(settings)
-    vision = config.vision_config
-    return config, max(vision.image_size // vision.patch_size, 1) * vision.patch_size
+        check_architecture(self)
 
 
 __all__ = ["FGASegConfig"]

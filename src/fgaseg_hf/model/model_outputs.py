@@ -4,7 +4,34 @@
 from dataclasses import dataclass
 
 import torch
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
+
+
+@dataclass
+class FGASegImageFeatures(BaseModelOutputWithPooling):
+    """What does not depend on words: a picture encoded once, which words are then asked of.
+
+    Args:
+        last_hidden_state (`torch.Tensor` of shape `(batch, 1 + patches, width)`):
+            The image tower's last state, class token first; not needed to go on.
+        pooler_output (*optional*):
+            Nothing: a tower that is kept dense has no feature of the whole picture.
+        hidden_states (`tuple` of `torch.Tensor`, *optional*):
+            Hidden states of the image tower, as asked for; `None` where not asked for.
+        attentions (`tuple` of `torch.Tensor`, *optional*):
+            Attention maps of the image tower; its last block has none.
+        patch_features (`torch.Tensor` of shape `(batch, dim, height, width)`):
+            Dense CLIP features of the patches, projected, not normalised; words have not moved them yet.
+        upsampling_guidance (`tuple` of two `torch.Tensor`, *optional*):
+            Guidance maps at 2 x and 4 x the patch grid, for the category-aware decoder.
+        patch_affinity (`torch.Tensor` of shape `(batch, patches, patches)`, *optional*):
+            How alike the patches are, if `config.affinity_layer` says so.
+    """
+
+    patch_features: torch.Tensor | None = None
+    upsampling_guidance: tuple[torch.Tensor, ...] | None = None
+    patch_affinity: torch.Tensor | None = None
 
 
 @dataclass
@@ -72,4 +99,4 @@ class FGASegOutput(FGASegModelOutput):
     kept_classes: torch.Tensor | None = None
 
 
-__all__ = ["FGASegModelOutput", "FGASegOutput"]
+__all__ = ["FGASegImageFeatures", "FGASegModelOutput", "FGASegOutput"]

@@ -10,7 +10,7 @@ from transformers.image_utils import ImageInput
 from transformers.processing_utils import ProcessorMixin
 from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME, cached_file
 
-from .configuration_fgaseg import read_clip_config
+from .clip_initialisation import read_clip_config
 from .image_processing_fgaseg import FGASegImageProcessorPil
 
 DEFAULT_PROMPT_TEMPLATE = "A photo of a {} in the scene"
