@@ -15,14 +15,10 @@ from PIL import Image
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from transformers.utils import is_torchvision_available
 
-from fgaseg_hf.model.image_processing_fgaseg import (
-    UNLABELLED_ID,
-    FGASegImageProcessor,
-    FGASegImageProcessorPil,
-    open_picture,
-    picture_to_array,
-    picture_to_rgb,
-)
+from fgaseg_hf.model.image_processing_fgaseg import FGASegImageProcessor, FGASegImageProcessorPil
+from fgaseg_hf.model.picture_arrays import picture_to_array, picture_to_rgb
+from fgaseg_hf.model.picture_reading import open_picture
+from fgaseg_hf.model.semantic_postprocessing import UNLABELLED_ID
 
 CLASSES = [FGASegImageProcessorPil] + ([FGASegImageProcessor] if is_torchvision_available() else [])
 # Pillow's modes that a picture can be made in.

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tiny_models import tiny_model, tiny_processor, tiny_vocabulary
 
 from fgaseg_hf import FGASegVocabulary
-from fgaseg_hf.model.vocabulary import VOCABULARY_FILE
+from fgaseg_hf.model.vocabulary_files import VOCABULARY_FILE
 from fgaseg_hf.model.vocabulary_head import FGASegVocabularyHead
 
 

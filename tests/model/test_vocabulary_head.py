@@ -11,7 +11,7 @@ import torch
 from tiny_models import tiny_config, tiny_inputs, tiny_model, tiny_processor, tiny_vocabulary
 
 from fgaseg_hf import FGASegForSemanticSegmentation, FGASegVocabulary
-from fgaseg_hf.model.vocabulary import VOCABULARY_FILE, is_vocabulary_file
+from fgaseg_hf.model.vocabulary_files import VOCABULARY_FILE, is_vocabulary_file
 from fgaseg_hf.model.vocabulary_head import FGASegVocabularyHead
 
 

@@ -21,9 +21,11 @@ from ..inference.overlapped_work import overlap_reading_and_writing
 from ..inference.segmenter import Segmenter, broken_checkpoints_named, load_checkpoint, quiet_transformers
 from ..inference.visualization import class_shares, draw_overlay, save_label_map
 from ..model.clip_dense_features import DenseAttention, DenseResidual
-from ..model.image_processing_fgaseg import open_picture, picture_to_rgb
+from ..model.picture_arrays import picture_to_rgb
+from ..model.picture_reading import open_picture
 from ..model.processing_fgaseg import check_class_names
-from ..model.vocabulary import FGASegVocabulary, normalise_phrase
+from ..model.text_encoding import normalise_phrase
+from ..model.vocabulary import FGASegVocabulary
 from ..release.checkpoint_files import check_architecture
 from .checkpoint_commands import convert
 from .export_commands import export

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..model.image_processing_fgaseg import label_map_to_array
+from ..model.label_map_reading import label_map_to_array
 from .class_prompts import encode_prompts, prompts_of_classes
 
 

@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image
 
-from ..model.image_processing_fgaseg import label_map_to_array, open_picture
+from ..model.label_map_reading import label_map_to_array
+from ..model.picture_reading import open_picture
 
 # What a label map's numbers are: class ids in one channel (or palette indices), the colours of Pascal VOC's palette
 # (palette pictures are taken too), or the colour code of the full ADE20K.

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..model.image_processing_fgaseg import open_picture, picture_to_rgb
+from ..model.picture_arrays import picture_to_rgb
+from ..model.picture_reading import open_picture
 from .benchmarks import SegmentationBenchmark
 from .label_decoding import limit_short_side
 from .optional_packages import import_extra

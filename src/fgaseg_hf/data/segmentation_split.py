@@ -9,7 +9,8 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from ..model.image_processing_fgaseg import open_picture, picture_to_rgb
+from ..model.picture_arrays import picture_to_rgb
+from ..model.picture_reading import open_picture
 from .augmentation import IGNORED_LABEL
 from .label_decoding import LabelDecoding, decode_label_map, limit_short_side
 

@@ -14,9 +14,9 @@ from transformers.utils import logging as transformers_logging
 from ..conversion.clip_checkpoints import load_training_free
 from ..conversion.named_models import builtin_model_folder
 from ..model.configuration_fgaseg import FGASegConfig
-from ..model.image_processing_fgaseg import UNLABELLED_ID
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
 from ..model.processing_fgaseg import FGASegProcessor
+from ..model.semantic_postprocessing import UNLABELLED_ID
 from ..model.sliding_window import label_with_sliding_window
 from ..model.vocabulary import FGASegVocabulary
 from ..release.checkpoint_files import check_architecture

@@ -12,8 +12,10 @@ from PIL import Image
 from transformers import Pipeline
 from transformers.image_utils import load_image
 
-from .image_processing_fgaseg import UNLABELLED_ID, open_picture, picture_to_array
+from .picture_arrays import picture_to_array
+from .picture_reading import open_picture
 from .processing_fgaseg import check_class_names
+from .semantic_postprocessing import UNLABELLED_ID
 from .text_encoding import encode_class_names
 from .vocabulary_head import FGASegVocabularyHead
 

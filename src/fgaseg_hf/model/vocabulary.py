@@ -1,20 +1,13 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Vocabularies: what a model answers with, the words that stand for each answer, and their embeddings."""
 
-import hashlib
-import json
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
-from transformers.utils import cached_file
 
 from .text_encoding import (
     FGASegTextEncoding,
@@ -23,20 +16,17 @@ from .text_encoding import (
     hash_tokenizer,
     normalise_phrase,
 )
-
-VOCABULARY_FILE = "vocabulary.json"
-FORMAT_VERSION = 1
-HUB_KWARGS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
-# Named after its content, so that a description never stands beside the embeddings of another one.
-EMBEDDINGS_FILE_PATTERN = re.compile(r"vocabulary-[0-9a-f]{16}\.safetensors")
+from .vocabulary_files import (
+    HUB_KWARGS,
+    SETTINGS,
+    broken_files_named,
+    read_vocabulary_files,
+    write_vocabulary_files,
+)
+from .vocabulary_words import Repetition, as_list, assign_groups, assign_synonyms, distinct_phrases
 
 # How many phrases are encoded again to compare text towers of different precision.
 NUM_PROBES = 4
-
-
-def is_vocabulary_file(name: str) -> bool:
-    """Whether a file of this name holds a vocabulary or its embeddings."""
-    return name == VOCABULARY_FILE or EMBEDDINGS_FILE_PATTERN.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -86,53 +76,18 @@ class FGASegVocabulary:
     templates: list[str] | None = None
     background: str | None = None
     background_threshold: float = 0.5
-    repeated_names: InitVar[Literal["refuse", "merge"]] = "refuse"
+    repeated_names: InitVar[Repetition] = "refuse"
     encoding: FGASegTextEncoding | None = field(default=None, compare=False, repr=False)
 
-    def __post_init__(self, repeated_names: Literal["refuse", "merge"]) -> None:
+    def __post_init__(self, repeated_names: Repetition) -> None:
         if repeated_names not in ("refuse", "merge"):
             raise ValueError(f"`repeated_names` is {repeated_names!r}: choose 'refuse' or 'merge'.")
-        names = _distinct_phrases(self.names, "`names`", repeated_names)
-        spelling = {normalise_phrase(name): name for name in names}
-
-        synonyms: dict[str, list[str]] = {name: [] for name in names}
-        for name, words in self.synonyms.items():
-            known_name = spelling.get(normalise_phrase(name))
-            if known_name is None:
-                raise ValueError(f"`synonyms` has {name!r}, which is none of the `names`: add it there.")
-            synonyms[known_name] += _as_list(words, f"`synonyms` of {name!r}")
-        name_of: dict[str, str] = {}
-        for name in names:
-            phrases = _distinct_phrases([name, *synonyms[name]], f"the name {name!r} and its synonyms", repeated_names)
-            synonyms[name] = phrases[1:]
-            for phrase in phrases:
-                other = name_of.setdefault(normalise_phrase(phrase), name)
-                if other != name:
-                    raise ValueError(f"{phrase!r} stands for both {other!r} and {name!r}: leave it out of one of them.")
-
-        groups: dict[str, list[str]] = {}
-        group_of: dict[str, str] = {}
-        for group, members in self.groups.items():
-            (group_name,) = _distinct_phrases([group], "the names of `groups`", repeated_names)
-            members = _distinct_phrases(members, f"the group {group!r}", repeated_names)
-            groups[group_name] = []
-            for member in members:
-                known_name = spelling.get(normalise_phrase(member))
-                if known_name is None:
-                    raise ValueError(f"The group {group!r} has {member!r}, which is none of the `names`: add it there.")
-                if known_name in group_of:
-                    raise ValueError(f"{member!r} is in the groups {group_of[known_name]!r} and {group!r}: choose one.")
-                group_of[known_name] = group_name
-                groups[group_name].append(known_name)
-        label_spelling: dict[str, str] = {}
-        for label in [*groups, *(name for name in names if name not in group_of)]:
-            if normalise_phrase(label) in label_spelling:
-                raise ValueError(f"The group {label!r} has the name of another label: rename it.")
-            label_spelling[normalise_phrase(label)] = label
-
+        names = distinct_phrases(self.names, "`names`", repeated_names)
+        synonyms = assign_synonyms(names, self.synonyms, repeated_names)
+        groups, label_spelling = assign_groups(names, self.groups, repeated_names)
         background = self.background
         if background is not None:
-            (background,) = _distinct_phrases([background], "the name of `background`", "refuse")
+            (background,) = distinct_phrases([background], "the name of `background`", "refuse")
             background = label_spelling.get(normalise_phrase(background), background)
         if not 0 < self.background_threshold < 1:
             raise ValueError(
@@ -143,7 +98,7 @@ class FGASegVocabulary:
             "synonyms": {name: words for name, words in synonyms.items() if words},
             "groups": groups,
             "background": background,
-            "templates": None if self.templates is None else _as_list(self.templates, "`templates`"),
+            "templates": None if self.templates is None else as_list(self.templates, "`templates`"),
         }
         for setting, value in settings.items():
             object.__setattr__(self, setting, value)
@@ -270,45 +225,7 @@ class FGASegVocabulary:
         Args:
             folder: Where to write; made if it is missing.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        description: dict[str, Any] = {
-            "format_version": FORMAT_VERSION,
-            "names": self.names,
-            "synonyms": self.synonyms,
-            "groups": self.groups,
-            "templates": self.templates,
-            "background": self.background,
-            "background_threshold": self.background_threshold,
-            "encoding": None,
-        }
-        embeddings_file = None
-        if self.encoding is not None:
-            content = safetensors.torch.save(
-                {
-                    "embeddings": self.encoding.embeddings.contiguous(),
-                    "probe_input_ids": self.encoding.probe_input_ids.contiguous(),
-                },
-                metadata={"format": "pt"},
-            )
-            sha256 = hashlib.sha256(content).hexdigest()
-            embeddings_file = f"vocabulary-{sha256[:16]}.safetensors"
-            _write_at_once(folder / embeddings_file, content)
-            description["encoding"] = {
-                "key": self.encoding.key,
-                "text_tower_hash": self.encoding.text_tower_hash,
-                "text_tower_dtype": self.encoding.text_tower_dtype,
-                "tokenizer_hash": self.encoding.tokenizer_hash,
-                "templates": self.encoding.templates,
-                "embeddings_file": embeddings_file,
-                "embeddings_sha256": sha256,
-                "phrases": self.encoding.phrases,
-            }
-        # Last, since this is what makes the new embeddings count.
-        _write_at_once(folder / VOCABULARY_FILE, json.dumps(description, indent=2, ensure_ascii=False).encode())
-        for path in folder.iterdir():
-            if EMBEDDINGS_FILE_PATTERN.fullmatch(path.name) and path.name != embeddings_file:
-                path.unlink()
+        write_vocabulary_files(folder, {name: getattr(self, name) for name in SETTINGS}, self.encoding)
 
     @classmethod
     def load(cls, source: str | os.PathLike[str], **hub_kwargs: Any) -> "FGASegVocabulary":
@@ -321,47 +238,9 @@ class FGASegVocabulary:
         Raises:
             ValueError: There is no vocabulary, or it is not whole.
         """
-        try:
-            description = json.loads(_read(source, VOCABULARY_FILE, hub_kwargs))
-            version = description["format_version"]
-            if version != FORMAT_VERSION:
-                raise ValueError(f"its format is {version!r}, and this program reads {FORMAT_VERSION}")
-            stored = description["encoding"]
-            encoding = None
-            if stored is not None:
-                embeddings_file = stored["embeddings_file"]
-                if not EMBEDDINGS_FILE_PATTERN.fullmatch(embeddings_file):
-                    raise ValueError(f"it names the embeddings {embeddings_file!r}")
-                content = _read(source, embeddings_file, hub_kwargs)
-                if hashlib.sha256(content).hexdigest() != stored["embeddings_sha256"]:
-                    raise ValueError(f"{embeddings_file} was changed or cut off")
-                encoding = FGASegTextEncoding(
-                    phrases=stored["phrases"],
-                    templates=stored["templates"],
-                    text_tower_hash=stored["text_tower_hash"],
-                    text_tower_dtype=stored["text_tower_dtype"],
-                    tokenizer_hash=stored["tokenizer_hash"],
-                    **safetensors.torch.load(content),
-                )
-                if len(encoding.phrases) != len(encoding.embeddings):
-                    raise ValueError(
-                        f"it has {len(encoding.phrases)} phrases but embeddings of {len(encoding.embeddings)}"
-                    )
-            return cls(
-                names=description["names"],
-                synonyms=description["synonyms"],
-                groups=description["groups"],
-                templates=description["templates"],
-                background=description["background"],
-                background_threshold=description["background_threshold"],
-                encoding=encoding,
-            )
-        # Whatever is wrong with the files: wrong types and missing entries of the JSON show in several ways.
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-            reason = f"no entry {error}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0]
-            raise ValueError(
-                f"There is no whole vocabulary in {os.fspath(source)!r} ({reason.rstrip('.')}): save it anew."
-            ) from error
+        with broken_files_named(source):
+            settings, encoding = read_vocabulary_files(source, hub_kwargs)
+            return cls(**settings, encoding=encoding)
 
     @classmethod
     def load_with_checkpoint(
@@ -389,54 +268,9 @@ class FGASegVocabulary:
         return {name: group for group, members in self.groups.items() for name in members}
 
 
-def _as_list(values: Iterable[str], what: str) -> list[str]:
-    """Refuses a bare string, whose letters would otherwise be taken for the values."""
-    if isinstance(values, str | Mapping):
-        raise ValueError(f"{values!r} stands for {what}: give a list of strings.")
-    return list(values)
-
-
-def _distinct_phrases(phrases: Iterable[str], what: str, repeated: Literal["refuse", "merge"]) -> list[str]:
-    """Checks phrases and strips the blanks around them; of repeated ones the first is kept, if they are to be merged.
-
-    Raises:
-        ValueError: There is none; or one is no string, blank, or given twice.
-    """
-    distinct: dict[str, str] = {}
-    for phrase in _as_list(phrases, what):
-        if not isinstance(phrase, str) or not phrase.strip():
-            raise ValueError(f"There is {phrase!r} among {what}: give strings with at least one word.")
-        if normalise_phrase(phrase) in distinct and repeated == "refuse":
-            raise ValueError(f"{phrase!r} is twice among {what}: leave one out, or set `repeated_names` to 'merge'.")
-        distinct.setdefault(normalise_phrase(phrase), phrase.strip())
-    if not distinct:
-        raise ValueError(f"There is nothing among {what}: give at least one word.")
-    return list(distinct.values())
-
-
 def _probe_input_ids(processor: Any, phrases: list[str]) -> torch.Tensor:
     input_ids = processor(text=phrases, return_tensors="pt")["input_ids"]
     return input_ids if input_ids.dim() == 3 else input_ids[:, None]
-
-
-def _read(source: str | os.PathLike[str], name: str, hub_kwargs: dict[str, Any]) -> bytes:
-    path = cached_file(os.fspath(source), name, **hub_kwargs)
-    if path is None:
-        raise OSError(f"it has no file {name}")
-    return Path(path).read_bytes()
-
-
-def _write_at_once(path: Path, content: bytes) -> None:
-    """Writes a file such that under its name there is the old content or the new one, never a part."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 __all__ = ["FGASegVocabulary"]

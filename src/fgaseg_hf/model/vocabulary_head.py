@@ -14,7 +14,8 @@ from transformers.utils import logging
 from .configuration_fgaseg import FGASegConfig
 from .cosine_decoder import softmax_log_odds
 from .model_outputs import FGASegOutput
-from .vocabulary import FGASegVocabulary, is_vocabulary_file
+from .vocabulary import FGASegVocabulary
+from .vocabulary_files import is_vocabulary_file
 
 logger = logging.get_logger(__name__)
 

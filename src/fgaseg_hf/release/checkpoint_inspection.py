@@ -14,7 +14,8 @@ from huggingface_hub.errors import EntryNotFoundError
 
 from ..model.configuration_fgaseg import FGASegConfig
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation, FGASegModel
-from ..model.vocabulary import VOCABULARY_FILE, FGASegVocabulary
+from ..model.vocabulary import FGASegVocabulary
+from ..model.vocabulary_files import VOCABULARY_FILE
 from .checkpoint_files import (
     StoredTensor,
     check_architecture,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...model.image_processing_fgaseg import open_picture
+from ...model.picture_reading import open_picture
 from ..label_decoding import LabelDecoding, decode_label_map
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
