@@ -10,6 +10,7 @@ from transformers import (
     AutoTokenizer,
     CLIPTokenizer,
 )
+from transformers.models.auto import image_processing_auto
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
 from transformers.pipelines import PIPELINE_REGISTRY
 
@@ -35,6 +36,8 @@ AutoImageProcessor.register(
     FGASegConfig,
     image_processor_classes={"torchvision": FGASegImageProcessor, "pil": FGASegImageProcessorPil},
 )
+# Every door prepares pictures by one backend, whatever else is installed; torchvision's is there by its name.
+getattr(image_processing_auto, "DEFAULT_TO_PIL_BACKEND_IMAGE_PROCESSORS", []).append(FGASegImageProcessor.__name__)
 AutoProcessor.register(FGASegConfig, FGASegProcessor)
 AutoTokenizer.register(FGASegConfig, CLIPTokenizer)
 # What `save_pretrained` writes loads on machines without this package, from the code that is saved beside the weights.

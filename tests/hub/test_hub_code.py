@@ -185,7 +185,7 @@ def test_saved_folder_brings_every_module_and_names_every_class(saved: tuple[Pat
     assert settings["auto_map"]["AutoProcessor"] == "processing_fgaseg.FGASegProcessor"
     assert settings["image_processor"]["auto_map"]["AutoImageProcessor"] == [
         "image_processing_fgaseg.FGASegImageProcessorPil",
-        "image_processing_fgaseg.FGASegImageProcessor",
+        None,
     ]
 
 

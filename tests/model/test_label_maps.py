@@ -133,7 +133,7 @@ def test_spans_are_the_axis_resized(source, target):
 def test_what_is_no_number_is_named():
     maps = torch.randn(3, 4, 4)
     maps[1, 2, 2] = torch.nan
-    with pytest.raises(ValueError, match="not numbers; compute them in float32"):
+    with pytest.raises(ValueError, match="not numbers: the weights"):
         find_best_classes([(0, maps)], (8, 8))
     with pytest.raises(ValueError, match="at least one"):
         find_best_classes([], (8, 8))

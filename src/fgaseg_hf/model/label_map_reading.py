@@ -13,6 +13,7 @@
 # limitations under the License.
 """Label maps of every kind made arrays of class ids, and resized without mixing the ids."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -20,16 +21,19 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from .picture_arrays import Picture, flatten_pictures, to_numpy
-from .picture_reading import open_picture
+from .picture_arrays import flatten_pictures, to_numpy
+from .picture_reading import Source, open_picture
+
+IGNORED_ID = 255
+"""What [`reduce_labels`] writes where no class is known, as the image processors of Transformers do."""
 
 
-def label_map_to_array(label_map: Picture) -> np.ndarray:
+def label_map_to_array(label_map: Source | np.ndarray | torch.Tensor) -> np.ndarray:
     """Reads the class ids of one label map, as they are stored.
 
     Args:
-        label_map: A Pillow picture of one channel (8 bits, 16 bits, palette: the ids are the palette's indices), or an
-            array or tensor of shape (height, width), (1, height, width) or (height, width, 1).
+        label_map: A Pillow picture of one channel (8 bits, 16 bits, palette: the ids are the palette's indices), a path
+            of one, or an array or tensor of shape (height, width), (1, height, width) or (height, width, 1).
 
     Returns:
         int64 array of shape (height, width).
@@ -37,7 +41,7 @@ def label_map_to_array(label_map: Picture) -> np.ndarray:
     Raises:
         ValueError: The map has no pixels, several channels, or ids that are not whole numbers.
     """
-    if isinstance(label_map, Image.Image):
+    if isinstance(label_map, str | os.PathLike | Image.Image):
         label_map = open_picture(label_map)
         # Never `.convert`: it would turn palette indices into colours.
         ids = np.asarray(label_map)
@@ -57,6 +61,8 @@ def label_map_to_array(label_map: Picture) -> np.ndarray:
         raise ValueError(f"Its shape is {ids.shape}: give a map with at least one pixel a side.")
     if ids.dtype.kind == "f" and not (np.isfinite(ids).all() and (ids == np.rint(ids)).all()):
         raise ValueError("Some of its class ids are not whole numbers: give integers.")
+    if ids.dtype.kind in "uf" and not (ids.min() >= -(2.0**53) and ids.max() <= 2.0**53):
+        raise ValueError(f"Its class ids go from {ids.min()} to {ids.max()}: give ids up to 2**53.")
     return ids.astype(np.int64)
 
 
@@ -79,6 +85,32 @@ def resize_label_map(label_map: np.ndarray | torch.Tensor, size: tuple[int, int]
     Returns:
         int64 tensor of shape `size`.
     """
-    ids = torch.as_tensor(label_map)
-    # float64 holds every id of up to 53 bits exactly; integer tensors cannot be interpolated.
-    return F.interpolate(ids[None, None].double(), size=size, mode="nearest-exact")[0, 0].long()
+    ids = torch.as_tensor(label_map).long()
+    rows, columns = (_centres(*lengths) for lengths in zip(ids.shape, size, strict=True))
+    return ids[rows][:, columns]
+
+
+def _centres(old_length: int, new_length: int) -> torch.Tensor:
+    """Which old place lies at the centre of each new one."""
+    places = torch.arange(old_length, dtype=torch.float64)[None, None]
+    return F.interpolate(places, size=new_length, mode="nearest-exact")[0, 0].long()
+
+
+def reduce_labels(ids: np.ndarray) -> np.ndarray:
+    """Makes ids that count the classes from 1, with 0 for "no class", count them from 0.
+
+    Args:
+        ids: int64, of any shape; `IGNORED_ID` marks pixels without a class too.
+
+    Returns:
+        The ids less one, and `IGNORED_ID` where there is no class.
+
+    Raises:
+        ValueError: There are ids beyond `IGNORED_ID`, among which it is a class itself.
+    """
+    if ids.size and ids.max() > IGNORED_ID:
+        raise ValueError(
+            f"Its class ids go up to {ids.max()}, and `do_reduce_labels` marks pixels without a class by {IGNORED_ID}: "
+            "subtract 1 by yourself, and mark them by an id that is no class."
+        )
+    return np.where((ids == 0) | (ids == IGNORED_ID), IGNORED_ID, ids - 1)

@@ -36,7 +36,10 @@ class ResizedSpan:
 
 @torch.no_grad()
 def find_best_classes(
-    parts: Iterable[tuple[int, torch.Tensor]], size: tuple[int, int], num_classes_at_once: int | None = None
+    parts: Iterable[tuple[int, torch.Tensor]],
+    size: tuple[int, int],
+    num_classes_at_once: int | None = None,
+    dtype: torch.dtype = torch.int64,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Finds each pixel's best class of maps that are resized bilinearly (align_corners False) to a picture's size.
 
@@ -49,20 +52,22 @@ def find_best_classes(
             same size in every part.
         size: Height and width of the picture.
         num_classes_at_once: How many classes of a tile to resize at once; as many as fit into 64 MiB, if not given.
+        dtype: Of the label map; a narrow one saves most of the memory that a large picture takes here.
 
     Returns:
-        The int64 label map and its classes' values in float32, both of the picture's size. Of equal classes the first
+        The label map and its classes' values in float32, both of the picture's size. Of equal classes the first
         wins, again but for the last digit.
 
     Raises:
-        ValueError: There is no class, or a value is not a number.
+        ValueError: There is no class, a value is not a number, or `dtype` cannot number all classes.
     """
     best = label_map = None
     for start, maps in parts:
+        if start + len(maps) - 1 > torch.iinfo(dtype).max:
+            raise ValueError(f"There are {start + len(maps)} classes or more: {dtype} cannot number them.")
         if best is None or label_map is None:
-            dtype = working_dtype(maps.device)
-            best = torch.full(size, -torch.inf, dtype=dtype, device=maps.device)
-            label_map = torch.zeros(size, dtype=torch.long, device=maps.device)
+            best = torch.full(size, -torch.inf, dtype=working_dtype(maps.device), device=maps.device)
+            label_map = torch.zeros(size, dtype=dtype, device=maps.device)
             rows, columns = (spans_of_axis(*lengths, maps) for lengths in zip(maps.shape[1:], size, strict=True))
         classes = classes_that_can_win(maps, best)
         for row in rows if len(classes) else ():
@@ -74,7 +79,7 @@ def find_best_classes(
                     best[tile],
                     label_map[tile],
                     band[:, :, column.source],
-                    classes + start,
+                    (classes + start).to(dtype),
                     (row.weights, column.weights),
                     num_classes_at_once,
                 )
@@ -134,13 +139,18 @@ def classes_that_can_win(maps: torch.Tensor, best: torch.Tensor) -> torch.Tensor
 
 
 def check_are_numbers(values: torch.Tensor) -> None:
-    """Refuses values that overflowed on their way.
+    """Refuses scores of broken weights and those that overflowed on their way: no pixel may be labelled by them.
 
     Raises:
         ValueError: A value is not a number.
     """
     if values.isnan().any():
-        raise ValueError("The maps hold values that are not numbers; compute them in float32 or bfloat16.")
+        if values.dtype == torch.float16:
+            raise ValueError("The scores hold values that are not numbers: compute them in float32 or bfloat16.")
+        raise ValueError(
+            "The scores hold values that are not numbers: the weights or the pictures do too, or were computed in "
+            "float16, which float32 and bfloat16 replace."
+        )
 
 
 def working_dtype(device: torch.device) -> torch.dtype:

@@ -16,14 +16,20 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from transformers.image_processing_outputs import SemanticSegmentationPostProcessorOutput
 
+from .argument_checks import check_real, check_whole
 from .label_maps import check_are_numbers, find_best_classes
+from .quoting import quote
 
 UNLABELLED_ID = -1
 """What [`label_maps_from_logits`] writes where no class reaches `threshold`."""
+
+# So many rows of a large picture are compared with the threshold at once, for what that takes to be small beside it.
+ROWS_AT_ONCE = 256
 
 
 def label_maps_from_logits(
@@ -32,6 +38,7 @@ def label_maps_from_logits(
     return_segmentation_scores: bool = False,
     threshold: float | None = None,
     class_chunk_size: int | None = None,
+    dtype: torch.dtype = torch.int64,
 ) -> list[torch.Tensor] | list[SemanticSegmentationPostProcessorOutput]:
     """Turns logits into one label map a picture, at the picture's own size, in bounded memory.
 
@@ -47,9 +54,10 @@ def label_maps_from_logits(
             (-1) instead of a class.
         class_chunk_size: How many classes to resize at once where scores are not returned; by default as many as
             fit into 64 MiB.
+        dtype: Of the label maps. With the default a picture takes 12 bytes a pixel on the way, with `torch.uint8` 5.
 
     Returns:
-        A list of int64 tensors of shape (height, width) holding class indices; or, with
+        A list of tensors of shape (height, width) holding class indices; or, with
         `return_segmentation_scores`, of outputs with such a `segmentation` and `segmentation_scores` of shape
         (classes, height, width).
 
@@ -58,15 +66,19 @@ def label_maps_from_logits(
             size, or a size, the threshold or the chunk size is out of range.
     """
     logits = outputs if isinstance(outputs, torch.Tensor) else _logits_of(outputs)
-    if logits.ndim != 4 or logits.shape[1] == 0:
+    if logits.is_meta or logits.is_complex():
+        raise ValueError(f"The logits are of type {logits.dtype} on {logits.device}: give real numbers.")
+    if logits.ndim != 4 or 0 in logits.shape:
         raise ValueError(
             f"The logits have shape {tuple(logits.shape)}: give (batch, classes, height, width), with at least one "
-            "class."
+            "of each."
         )
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise ValueError(f"`threshold` is {threshold}: give a probability from 0 to 1, or None.")
-    if class_chunk_size is not None and class_chunk_size < 1:
-        raise ValueError(f"`class_chunk_size` is {class_chunk_size}: give 1 or more, or None.")
+    if threshold is not None:
+        threshold = check_real("threshold", threshold, "a probability from 0 to 1, or None", 0, 1)
+        if torch.iinfo(dtype).min == 0:
+            raise ValueError(f"`dtype` is {dtype}, which cannot hold {UNLABELLED_ID} for pixels below `threshold`.")
+    if class_chunk_size is not None:
+        check_whole("class_chunk_size", class_chunk_size, "1 or more, or None")
 
     results: list[Any] = []
     for picture_logits, size in zip(logits.detach(), _check_target_sizes(target_sizes, logits), strict=True):
@@ -74,10 +86,12 @@ def label_maps_from_logits(
             scores = F.interpolate(picture_logits[None].float(), size=size, mode="bilinear", align_corners=False)[0]
             best, label_map = scores.max(dim=0)
             check_are_numbers(best)
+            label_map = label_map.to(dtype)
         else:
-            label_map, best = find_best_classes([(0, picture_logits)], size, class_chunk_size)
+            label_map, best = find_best_classes([(0, picture_logits)], size, class_chunk_size, dtype)
         if threshold is not None:
-            label_map = torch.where(best.sigmoid() < threshold, UNLABELLED_ID, label_map)
+            for labels, values in zip(label_map.split(ROWS_AT_ONCE), best.split(ROWS_AT_ONCE), strict=True):
+                labels.masked_fill_(values.sigmoid() < threshold, UNLABELLED_ID)
         if return_segmentation_scores:
             data = {"segmentation": label_map, "segmentation_scores": scores}
             results.append(SemanticSegmentationPostProcessorOutput(data=data))
@@ -98,12 +112,20 @@ def _check_target_sizes(
 ) -> list[tuple[int, int]]:
     if target_sizes is None:
         return [(logits.shape[-2], logits.shape[-1])] * len(logits)
-    if len(target_sizes) != len(logits):
-        raise ValueError(f"There are {len(target_sizes)} target sizes for {len(logits)} pictures: give one each.")
+    wanted = "give one (height, width) a picture, of at least 1 x 1: `[(480, 640), ...]`"
+    try:
+        listed = [tuple(map(_plain, size)) for size in target_sizes]
+    except TypeError as error:
+        raise ValueError(f"`target_sizes` is {quote(target_sizes)}: {wanted}.") from error
+    if len(listed) != len(logits):
+        raise ValueError(f"There are {len(listed)} target sizes for {len(logits)} pictures: {wanted}.")
     sizes = []
-    for size in target_sizes:
-        height_width = tuple(int(side) for side in size)
-        if len(height_width) != 2 or min(height_width) < 1:
-            raise ValueError(f"The target size {height_width} is not a (height, width) of at least 1 x 1.")
-        sizes.append((height_width[0], height_width[1]))
+    for size in listed:
+        if len(size) != 2 or not all(isinstance(side, int | float) and side >= 1 and side % 1 == 0 for side in size):
+            raise ValueError(f"The target size {quote(size)} is no height and width: {wanted}.")
+        sizes.append((int(size[0]), int(size[1])))
     return sizes
+
+
+def _plain(number: Any) -> Any:
+    return number.item() if isinstance(number, np.generic | torch.Tensor) else number

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .label_maps import find_best_classes
+from .argument_checks import check_real, check_whole
+from .label_maps import check_are_numbers, find_best_classes
 
 # Size of the largest tensor while the windows' probabilities are put together: 64 MiB of float32.
 VALUES_PER_PART = 2**24
@@ -84,7 +85,7 @@ def predict_with_sliding_window(
         For each picture, probabilities (classes, height, width) at its own size.
 
     Raises:
-        ValueError: If there is no picture, or the windows do not tile the resized square.
+        ValueError: If there is no picture, the windows do not tile the resized square, or a logit is not a number.
     """
     windows = SlidingWindows.checked(
         pixel_values, window_size, resized_size, overlap, use_whole_picture, batch_size, max_memory
@@ -111,6 +112,7 @@ def label_with_sliding_window(
     use_whole_picture: bool = True,
     batch_size: int | None = None,
     max_memory: int | None = None,
+    dtype: torch.dtype = torch.int64,
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Finds each pixel's best class by [`predict_with_sliding_window`], in memory that does not grow with the classes.
 
@@ -126,9 +128,10 @@ def label_with_sliding_window(
         use_whole_picture: See there.
         batch_size: See there.
         max_memory: See there.
+        dtype: Of the label maps.
 
     Returns:
-        For each picture, the int64 label map (height, width) and its classes' probabilities (height, width).
+        For each picture, the label map (height, width) and its classes' probabilities (height, width).
 
     Raises:
         ValueError: As there.
@@ -140,7 +143,7 @@ def label_with_sliding_window(
     for picture in pixel_values:
         size = (picture.shape[-2], picture.shape[-1])
         logits = windows.predict(predict_logits, picture)
-        labelled.append(find_best_classes(windows.probabilities_in_parts(logits), size))
+        labelled.append(find_best_classes(windows.probabilities_in_parts(logits), size, dtype=dtype))
     return labelled
 
 
@@ -182,19 +185,27 @@ class SlidingWindows:
         """
         if len(pixel_values) == 0:
             raise ValueError("`pixel_values` is empty; give at least one picture.")
-        stride = int(window_size * (1 - overlap))
+        for picture in pixel_values:
+            if not isinstance(picture, torch.Tensor) or picture.dim() != 3 or 0 in picture.shape or picture.is_meta:
+                raise ValueError(
+                    "`pixel_values` holds something else than pictures: give a tensor (batch, channels, height, "
+                    "width), or a list of tensors (channels, height, width)."
+                )
+        window_size = check_whole("window_size", window_size, "a side in pixels, 1 or more")
+        stride = int(window_size * (1 - check_real("overlap", overlap, "0 or more and below 1")))
         if not 0 <= overlap < 1 or stride < 1:
             raise ValueError(f"`overlap` is {overlap}; set it to 0 or more and below 1.")
         if resized_size is None:
             resized_size = window_size + stride
+        check_whole("resized_size", resized_size, "a side in pixels, or None")
         if resized_size < window_size or (resized_size - window_size) % stride:
             raise ValueError(
                 f"Windows of {window_size} at a stride of {stride} do not tile `resized_size` {resized_size}; set it "
                 f"to {window_size} plus a multiple of {stride}."
             )
         for name, value in (("batch_size", batch_size), ("max_memory", max_memory)):
-            if value is not None and value < 1:
-                raise ValueError(f"`{name}` is {value}; set it to 1 or more, or to None.")
+            if value is not None:
+                check_whole(name, value, "1 or more, or None")
         return cls(window_size, stride, resized_size, use_whole_picture, batch_size, max_memory)
 
     def predict(self, predict_logits: Callable[[torch.Tensor], torch.Tensor], picture: torch.Tensor) -> torch.Tensor:
@@ -202,11 +213,25 @@ class SlidingWindows:
 
         Returns:
             (views, classes, any height, any width): windows row by row, then the whole picture.
+
+        Raises:
+            ValueError: A logit is not a number, or they have another shape.
         """
+        logits = self._predict_views(predict_logits, self.views_of(picture))
+        check_are_numbers(logits)
+        return logits
+
+    def views_of(self, picture: torch.Tensor) -> torch.Tensor:
+        """Resizes a picture (channels, height, width) and cuts it into (views, channels, window_size, window_size)."""
         square = _resize(picture[None], (self.resized_size, self.resized_size))
         views = split_into_windows(square, self.window_size, self.stride)[0]
         if self.use_whole_picture:
             views = torch.cat((views, _resize(picture[None], (self.window_size, self.window_size))))
+        return views
+
+    def _predict_views(
+        self, predict_logits: Callable[[torch.Tensor], torch.Tensor], views: torch.Tensor
+    ) -> torch.Tensor:
         if self.batch_size is not None or views.device.type != "cuda":
             return torch.cat([predict_logits(part) for part in views.split(self.batch_size or 1)])
 
