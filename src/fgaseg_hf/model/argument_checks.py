@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Checks of single arguments where they come in: one sentence that names the argument, what it is, and what to give."""
 
 import math

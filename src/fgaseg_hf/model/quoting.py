@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """What a message repeats of its input: enough to know it again, and never more than a line of it."""
 
 import re
