@@ -15,6 +15,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATI
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .conversion.named_models import builtin_model_folder
+from .inference.segmentation import Segmentation
+from .inference.segmenter import Segmenter
 from .model.configuration_fgaseg import FGASegConfig
 from .model.image_processing_fgaseg import FGASegImageProcessor, FGASegImageProcessorPil
 from .model.modeling_fgaseg import (
@@ -70,6 +72,8 @@ __all__ = [
     "FGASegPreTrainedModel",
     "FGASegProcessor",
     "FGASegVocabulary",
+    "Segmentation",
+    "Segmenter",
     "ZeroShotImageSegmentationPipeline",
     "builtin_model_folder",
     "label_with_sliding_window",

@@ -23,8 +23,9 @@ from fgaseg_hf import (
     FGASegVocabulary,
 )
 from fgaseg_hf.cli import main as command_line
-from fgaseg_hf.cli.main import app, find_pictures, output_names, parse_labels
-from fgaseg_hf.inference import segmenter
+from fgaseg_hf.cli.main import app, find_pictures, output_names
+from fgaseg_hf.conversion import model_loading
+from fgaseg_hf.inference.word_lists import read_words
 
 LABELS = "red car, blue house, sky"
 
@@ -96,7 +97,7 @@ def test_the_command_gives_what_model_and_processor_give(model_folder: Path, pic
     torch.manual_seed(0)
     model, processor = tiny_model().eval(), tiny_processor()
     picture = Image.open(pictures / "b.jpg")
-    inputs = processor(images=picture, text=parse_labels(LABELS), return_tensors="pt")
+    inputs = processor(images=picture, text=read_words(LABELS), return_tensors="pt")
     with torch.no_grad():
         outputs = model(**inputs)
     (label_map,) = processor.post_process_semantic_segmentation(outputs, [picture.size[::-1]])
@@ -223,7 +224,7 @@ def test_the_example_and_the_built_in_model(
     tiny_processor().save_pretrained(builtin)
     Image.open(pictures / "a.png").save(builtin / "example.png")
     (builtin / "example.json").write_text(json.dumps({"labels": ["tree", "lake"]}))
-    for module in (command_line, segmenter):
+    for module in (command_line, model_loading):
         monkeypatch.setattr(module, "builtin_model_folder", lambda: builtin)
 
     result = run("segment", "--output", tmp_path / "out")
@@ -242,7 +243,7 @@ def test_the_example_and_the_built_in_model(
 def test_an_installation_without_the_built_in_model(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (command_line, segmenter):
+    for module in (command_line, model_loading):
         monkeypatch.setattr(module, "builtin_model_folder", lambda: tmp_path / "nowhere")
     assert "example" in refused("segment")
     assert "example picture" in refused("segment", "--labels", LABELS)

@@ -9,23 +9,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from PIL import Image
 from tqdm import tqdm
 
 from .. import __version__
 from ..conversion.clip_checkpoints import load_training_free, save_clip
-from ..conversion.named_models import builtin_model_folder
+from ..conversion.model_loading import broken_checkpoints_named, load_checkpoint, quiet_transformers
+from ..conversion.named_models import DEFAULT_MODEL, builtin_model_folder
+from ..inference.devices import choose_device
 from ..inference.overlapped_work import overlap_reading_and_writing
-from ..inference.segmenter import Segmenter, broken_checkpoints_named, load_checkpoint, quiet_transformers
-from ..inference.visualization import class_shares, draw_overlay, save_label_map
+from ..inference.picture_sources import read_picture
+from ..inference.segmentation import Segmentation
+from ..inference.segmenter import Segmenter, SegmenterOptions
+from ..inference.word_lists import parse_groups, read_words
 from ..model.clip_dense_features import DenseAttention, DenseResidual
-from ..model.picture_arrays import picture_to_rgb
 from ..model.picture_reading import open_picture
 from ..model.processing_fgaseg import check_class_names
-from ..model.text_encoding import normalise_phrase
-from ..model.vocabulary import FGASegVocabulary
 from ..release.checkpoint_files import check_architecture
 from .checkpoint_commands import convert
 from .export_commands import export
@@ -182,22 +182,24 @@ def segment(
     with bad_input_to_exit_code():
         # Everything that can be wrong is found out before the first picture is segmented; the cheap checks go first.
         groups = parse_groups(group or [])
+        words = None
         if labels is not None:
-            class_names = parse_labels(labels)
-        elif groups:
-            class_names = []
-        elif pictures:
+            words = read_words(labels)
+        elif not pictures and not groups:
+            words = example_labels()
+        elif not groups and model is None:
             raise ValueError('There are no labels: give them as --labels "red car, blue house, sky".')
-        else:
-            class_names = example_labels()
-        vocabulary = None
-        if groups or background is not None:
-            vocabulary = make_vocabulary(class_names, groups, background, threshold)
-            class_names = vocabulary.labels
+        options = SegmenterOptions(template, {}, groups, background, threshold, sliding_window)
         paths = find_pictures(pictures, output) if pictures else [example_picture()]
         torch_device = choose_device(device)
         check_pictures(paths)
-        segmenter = Segmenter.load(model, class_names, torch_device, template, topk, vocabulary)
+        segmenter = Segmenter(
+            DEFAULT_MODEL if model is None else model,
+            num_kept_classes=topk,
+            device=torch_device,
+            **vars(options),
+        )
+        segmenter.encode(words)
         make_output_folder(output)
         if model is None:
             typer.echo(BUILT_IN_MODEL_KNOWS)
@@ -205,21 +207,16 @@ def segment(
             typer.echo(f"{model} is a plain CLIP: it segments as it is, without training, and coarsely.")
 
         names = output_names(paths)
-        # With a background, what reaches no threshold is labelled as that.
-        unlabelled_below = threshold if background is None else None
 
-        def write(path: Path, picture: Image.Image, label_map: torch.Tensor) -> str:
-            overlay_path = output / f"{names[path]}_overlay.png"
-            # Pillow's own level makes the file a tenth smaller and takes more time than all else that a picture needs.
-            draw_overlay(picture, label_map, class_names).save(overlay_path, compress_level=3)
-            save_label_map(label_map, class_names, output / f"{names[path]}_labels.png")
-            return f"{overlay_path}: {describe_shares(label_map, class_names)}"
+        def write(path: Path, result: Segmentation) -> str:
+            overlay_path = result.save(output, names[path])[0]
+            return f"{overlay_path}: {result.describe()}"
 
         lines = overlap_reading_and_writing(
             paths,
-            read=lambda path: picture_to_rgb(open_picture(path)),
-            compute=lambda path, picture: segmenter.segment(picture, sliding_window, unlabelled_below).cpu(),
-            write=write,
+            read=read_picture,
+            compute=lambda _, picture: segmenter(picture, words),
+            write=lambda path, _, result: write(path, result),
         )
         for line in tqdm(lines, desc="Segmenting", unit="picture", total=len(paths), disable=len(paths) == 1):
             # tqdm's own writing keeps the progress bar below the lines.
@@ -323,17 +320,6 @@ app.command(epilog="Example: fgaseg export runs/first/best --out onnx")(
 add_training_commands(app)
 
 
-def parse_labels(labels: str) -> list[str]:
-    """Splits "red car, blue house, sky" into names.
-
-    Raises:
-        ValueError: There is no name, or one is blank or repeated.
-    """
-    if not labels.strip():
-        raise ValueError('The labels are empty: give them as --labels "red car, blue house, sky".')
-    return check_class_names(labels.split(","))
-
-
 def example_picture() -> Path:
     """Finds the example picture that comes with the built-in model.
 
@@ -356,42 +342,6 @@ def example_labels() -> list[str]:
     if not path.is_file():
         raise ValueError('This installation has no example: name a picture and --labels "red car, blue house, sky".')
     return check_class_names(json.loads(path.read_text(encoding="utf-8"))["labels"])
-
-
-def parse_groups(groups: Sequence[str]) -> dict[str, list[str]]:
-    """Splits "vehicle=car, bus, truck" into a name and its members.
-
-    Raises:
-        ValueError: A group has no name or no members, a name is blank or repeated, or two groups share a name.
-    """
-    parsed: dict[str, list[str]] = {}
-    for group in groups:
-        name, equals, members = group.partition("=")
-        name = " ".join(name.split())
-        if not equals or not name or not members.strip():
-            raise ValueError(f'The group {group!r} has no name or no members: give it as --group "vehicle=car, bus".')
-        if name in parsed:
-            raise ValueError(f"The group {name!r} is given twice: put all its members into one --group.")
-        parsed[name] = check_class_names(members.split(","))
-    return parsed
-
-
-def make_vocabulary(
-    class_names: Sequence[str], groups: dict[str, list[str]], background: str | None, threshold: float | None
-) -> FGASegVocabulary:
-    """Puts labels, groups and the background rule together; members of groups need not stand among the labels.
-
-    Raises:
-        ValueError: Names clash, or the threshold leaves nothing to the background or to the labels.
-    """
-    if background is not None and threshold in (0, 1):
-        raise ValueError(f"--threshold is {threshold:g}: with --background, give a probability between 0 and 1.")
-    names = {normalise_phrase(name): name for name in class_names}
-    for members in groups.values():
-        for member in members:
-            names.setdefault(normalise_phrase(member), member)
-    threshold = 0.5 if threshold is None or background is None else threshold
-    return FGASegVocabulary(list(names.values()), groups=groups, background=background, background_threshold=threshold)
 
 
 def find_pictures(arguments: Sequence[str], output: Path) -> list[Path]:
@@ -467,23 +417,6 @@ def output_names(paths: Sequence[Path]) -> dict[Path, str]:
     return names
 
 
-def choose_device(device: str | None) -> torch.device:
-    """Checks the device asked for, or takes a GPU if there is one.
-
-    Raises:
-        ValueError: There is no such device here.
-    """
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    # PyTorch reports missing devices by exceptions of several kinds.
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"The device {device!r} cannot be used on this machine: try --device cpu.") from error
-    return chosen
-
-
 def refuse_model_folder(out: Path) -> None:
     """Keeps a model from being written over another.
 
@@ -492,12 +425,3 @@ def refuse_model_folder(out: Path) -> None:
     """
     if (out / "config.json").exists():
         raise ValueError(f"There is a model in {str(out)!r} already: name a new folder.")
-
-
-def describe_shares(label_map: torch.Tensor, class_names: Sequence[str]) -> str:
-    """Writes "sky 41.0%, red car 3.2%, blue house 0.0%", the largest share first."""
-    shares = class_shares(label_map, len(class_names))
-    parts = [f"{class_names[index]} {shares[index]:.1%}" for index in (-shares).argsort(kind="stable")]
-    if (label_map < 0).any():
-        parts.append(f"unlabelled {1 - shares.sum():.1%}")
-    return ", ".join(parts)

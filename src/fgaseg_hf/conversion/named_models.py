@@ -4,6 +4,9 @@
 from importlib import resources
 from pathlib import Path
 
+DEFAULT_MODEL = "scenes"
+"""The small model that comes with the package."""
+
 
 def builtin_model_folder() -> Path:
     """The folder of the small model that comes with the package, trained on drawn scenes."""

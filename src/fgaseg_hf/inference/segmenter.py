@@ -1,162 +1,286 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
-"""A checkpoint of any kind made ready to segment pictures with given labels: what the command line works with."""
+"""`Segmenter`: a model by any name, pictures of any kind and words, to segmentations."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, overload
 
 import torch
-from huggingface_hub.utils import logging as hub_logging
 from PIL import Image
-from transformers.utils import logging as transformers_logging
 
-from ..conversion.clip_checkpoints import load_training_free
-from ..conversion.named_models import builtin_model_folder
-from ..model.configuration_fgaseg import FGASegConfig
-from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
-from ..model.processing_fgaseg import FGASegProcessor
-from ..model.semantic_postprocessing import UNLABELLED_ID
-from ..model.sliding_window import label_with_sliding_window
+from ..conversion.model_loading import LoadedModel, load_model
+from ..conversion.named_models import DEFAULT_MODEL
+from ..model.sliding_window import SlidingWindows
 from ..model.vocabulary import FGASegVocabulary
-from ..release.checkpoint_files import check_architecture
+from .devices import choose_device, choose_dtype
+from .overlapped_work import overlap_reading_and_writing
+from .picture_sources import PictureSource, is_one_picture, name_of_source, read_picture
+from .pixel_decision import decide_pixels
+from .segmentation import Segmentation
+from .word_encoding import EncodedWords, WordEncoder
+from .word_lists import Words, read_words, vocabulary_of_words
+
+# Pictures that go through an accelerator at once; a processor takes no less time for several.
+ACCELERATOR_BATCH_SIZE = 8
 
 
-@dataclass
-class Segmenter:
-    """A model with the labels it looks for, whose text is encoded once for all pictures.
+@dataclass(frozen=True)
+class SegmenterOptions:
+    """How pictures are segmented; each may be given to [`Segmenter`], and otherwise for a single call.
 
     Attributes:
-        model: In evaluation mode, on the device to compute on.
-        processor: Prepares the pictures.
-        text_embeddings: (labels, dimension), unit rows; `None` if a vocabulary was set on the model.
-        is_plain_clip: Whether the checkpoint was a CLIP, which segments without training.
+        templates: Sentences around each word, with `{}` in its place, whose embeddings are averaged; the model's own
+            if not given.
+        synonyms: Further words for some of the words: `{"sofa": ["couch", "settee"]}`.
+        groups: Words that are answered as one: `{"vehicle": ["car", "bus"]}`; they need not stand among the words.
+        background: What to call pixels that no word is likely enough for; no such answer if not given.
+        threshold: Pixels whose best word has a lower probability get none (-1 in the label map), or the background;
+            with a background 0.5 if not given.
+        sliding_window: Whether to look at overlapping parts of a picture as well as at the whole: finer, and several
+            times slower.
+        batch_size: Pictures that are computed at once; one on a processor and 8 elsewhere, if not given.
     """
 
-    model: FGASegForSemanticSegmentation
-    processor: FGASegProcessor
-    text_embeddings: torch.Tensor | None
-    is_plain_clip: bool = False
+    templates: Sequence[str] | None = None
+    synonyms: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    background: str | None = None
+    threshold: float | None = None
+    sliding_window: bool = False
+    batch_size: int | None = None
 
-    @classmethod
-    def load(
-        cls,
-        model_name: str | None,
-        class_names: Sequence[str],
-        device: torch.device,
-        templates: list[str] | None = None,
-        num_kept_classes: int | None = None,
-        vocabulary: FGASegVocabulary | None = None,
-    ) -> "Segmenter":
-        """Loads a checkpoint and encodes the labels.
+    def __post_init__(self) -> None:
+        if isinstance(self.templates, str):
+            object.__setattr__(self, "templates", [self.templates])
+        threshold = self.threshold
+        if threshold is not None and (isinstance(threshold, str) or not 0 <= threshold <= 1):
+            raise ValueError(f"`threshold` is {threshold!r}: give a probability from 0 to 1, or None.")
+        if self.background is not None and threshold in (0, 1):
+            raise ValueError(f"`threshold` is {threshold:g}: with a background, give a probability between 0 and 1.")
+        if self.batch_size is not None and (not isinstance(self.batch_size, int) or self.batch_size < 1):
+            raise ValueError(f"`batch_size` is {self.batch_size!r}: give 1 or more, or None.")
 
-        Args:
-            model_name: A folder or an id on the Hub; `None` for the built-in model.
-            class_names: What to look for.
-            device: Where to compute.
-            templates: Sentences around each name; `None` for the checkpoint's own.
-            num_kept_classes: How many classes of each picture to examine; `None` for the checkpoint's own setting.
-            vocabulary: What to look for instead, with groups or a background; its labels are `class_names`.
+    def changed(self, overrides: Mapping[str, Any]) -> "SegmenterOptions":
+        """The options of one call.
 
         Raises:
-            ValueError: There is no such checkpoint, it is neither a FGASeg nor a CLIP, it is broken, or a template or
-                label does not suit it.
+            TypeError: There is no such option.
+            ValueError: An option is out of range.
         """
-        source = str(builtin_model_folder()) if model_name is None else model_name
-        overrides: dict[str, Any] = {} if num_kept_classes is None else {"num_kept_classes": num_kept_classes}
-        with quiet_transformers():
-            is_plain_clip = check_architecture(source, (FGASegConfig.model_type, "clip")) == "clip"
-        if is_plain_clip:
-            with quiet_transformers(), broken_checkpoints_named(source):
-                model, processor = load_training_free(source, **overrides)
-                model = model.float()
-        else:
-            # A vocabulary that lies beside the checkpoint is not what is asked for here.
-            model, processor = load_checkpoint(source, vocabulary_key=None, **overrides)
-        if templates:
-            processor = FGASegProcessor(processor.image_processor, processor.tokenizer, prompt_templates=templates)
-        model = model.eval().to(device)
-        if vocabulary is not None:
-            model.set_vocabulary(vocabulary.encode(model, processor))
-            return cls(model, processor, None, is_plain_clip)
-        prompts = processor(text=list(class_names), return_tensors="pt").to(device)
-        with torch.inference_mode():
-            text_embeddings = model.get_text_embeddings(**prompts)
-        return cls(model, processor, text_embeddings, is_plain_clip)
-
-    @torch.inference_mode()
-    def segment(
-        self, picture: Image.Image, sliding_window: bool = False, threshold: float | None = None
-    ) -> torch.Tensor:
-        """Labels every pixel of an upright RGB picture.
-
-        Returns:
-            int64 label map (height, width) of the picture's size; -1 where no label reaches `threshold`.
-        """
-        device = self.model.device
-        size = (picture.height, picture.width)
-        if not sliding_window:
-            inputs = self.processor(images=picture, return_tensors="pt").to(device)
-            outputs = self.model(**inputs, text_embeddings=self.text_embeddings)
-            return self.processor.post_process_semantic_segmentation(outputs, [size], threshold=threshold)[0]
-
-        inputs = self.processor(images=picture, do_resize=False, return_tensors="pt").to(device)
-        ((label_map, best),) = label_with_sliding_window(
-            lambda windows: self.model(pixel_values=windows, text_embeddings=self.text_embeddings).logits,
-            inputs["pixel_values"],
-            window_size=self.model.config.image_size,
-        )
-        return label_map if threshold is None else torch.where(best < threshold, UNLABELLED_ID, label_map)
+        known = [entry.name for entry in fields(self)]
+        for name in overrides:
+            if name not in known:
+                raise TypeError(f"There is no option {name!r} of a call: choose among {', '.join(known)}.")
+        return replace(self, **overrides) if overrides else self
 
 
-def load_checkpoint(source: str, **overrides: Any) -> tuple[FGASegForSemanticSegmentation, FGASegProcessor]:
-    """Loads a FGASeg checkpoint in float32.
+class Segmenter:
+    """Segments pictures by words: give a picture and words, get a word for every pixel.
+
+    One segmenter may be used by several threads at once; nothing that a call sets outlives it but the words that it
+    encoded.
 
     Args:
-        source: A folder or an id on the Hub.
-        **overrides: Fields of the configuration to set instead.
+        model: A known name ("scenes", the small built-in model, knows drawn scenes alone), a folder, or an id on the
+            Hugging Face Hub, of a FGASeg or of a plain CLIP, which segments without training.
+        num_kept_classes: Examine only so many words of each picture, the likeliest (TopK); the model's own setting if
+            not given.
+        device: Where to compute, such as "cpu" or "cuda:0"; an accelerator if there is one.
+        dtype: Float type to compute in: "float32", "float16" or "bfloat16"; float32 if not given.
+        compile: Whether to compile the model (`torch.compile`): the first pictures take long, the others less.
+        **options: See [`SegmenterOptions`]: `templates`, `synonyms`, `groups`, `background`, `threshold`,
+            `sliding_window`, `batch_size`.
 
     Raises:
-        ValueError: There is no such checkpoint, or it is of another architecture or broken.
+        ValueError: There is no such model, it is broken, or an option does not suit it.
+
+    Example:
+        >>> from fgaseg_hf import Segmenter
+        >>> segmenter = Segmenter("scenes")
+        >>> result = segmenter("street.jpg", ["car", "road", "sky"])
+        >>> result["car"].mask
     """
-    with quiet_transformers():
-        check_architecture(source)
-    with quiet_transformers(), broken_checkpoints_named(source):
-        config = FGASegConfig.from_pretrained(source, **overrides)
-        processor = FGASegProcessor.from_pretrained(source)
-        model, loading_info = FGASegForSemanticSegmentation.from_pretrained(
-            source, config=config, dtype=torch.float32, output_loading_info=True
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        num_kept_classes: int | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        compile: bool = False,
+        **options: Any,
+    ) -> None:
+        # What can be wrong without the model is found out before it is loaded.
+        checked = SegmenterOptions().changed(options)
+        torch_device, torch_dtype = choose_device(device), choose_dtype(dtype)
+        overrides: dict[str, Any] = {} if num_kept_classes is None else {"num_kept_classes": num_kept_classes}
+        self._start(load_model(model, torch_dtype, **overrides), checked, torch_device, compile)
+
+    @classmethod
+    def from_model(cls, model: Any, processor: Any, **options: Any) -> "Segmenter":
+        """Makes a segmenter of a model that is in memory, such as one that was just trained, where it is.
+
+        Args:
+            model: A `FGASegForSemanticSegmentation`; it is put into evaluation mode.
+            processor: Its `FGASegProcessor`.
+            **options: See [`SegmenterOptions`].
+        """
+        segmenter = cls.__new__(cls)
+        loaded = LoadedModel(model.eval(), processor, type(model).__name__, is_plain_clip=False)
+        segmenter._start(loaded, SegmenterOptions().changed(options), model.device, compile=False)
+        return segmenter
+
+    def _start(self, loaded: LoadedModel, options: SegmenterOptions, device: torch.device, compile: bool) -> None:
+        self.name = loaded.source
+        self.is_plain_clip = loaded.is_plain_clip
+        self.options = options
+        self.model = loaded.model.to(device)  # type: ignore[arg-type]
+        self.processor = loaded.processor
+        self.vocabulary = loaded.model.vocabulary
+        self.encoder = WordEncoder(self.model, self.processor)
+        if self.vocabulary is not None and self.vocabulary.encoding is not None:
+            self.encoder.remember(self.vocabulary.encoding)
+        self._forward = torch.compile(self.model) if compile else self.model
+
+    def __repr__(self) -> str:
+        device, dtype = self.model.device, str(self.model.dtype).removeprefix("torch.")
+        return f"Segmenter({self.name!r}, on {device} in {dtype})"
+
+    @overload
+    def __call__(self, pictures: PictureSource, words: Words | None = None, **overrides: Any) -> Segmentation: ...
+
+    @overload
+    def __call__(
+        self, pictures: Iterable[PictureSource], words: Words | None = None, **overrides: Any
+    ) -> Iterator[Segmentation]: ...
+
+    def __call__(
+        self, pictures: Any, words: Words | None = None, **overrides: Any
+    ) -> Segmentation | Iterator[Segmentation]:
+        """Segments one picture, or several one after the other.
+
+        Args:
+            pictures: A picture: path, `http(s)` address, a file's bytes, Pillow picture or array; or any iterable of
+                such, whose pictures are read ahead while others are computed.
+            words: What to look for: a list of words, a text with words between commas or in lines, or a
+                [`FGASegVocabulary`]. If not given, the vocabulary that was saved with the model.
+            **overrides: Options for this call alone, see [`SegmenterOptions`].
+
+        Returns:
+            A [`Segmentation`], or for several an iterator over one each, in their order.
+
+        Raises:
+            ValueError: There are no words, one is blank, repeated or too long; an option is out of range; or a picture
+                cannot be read.
+        """
+        options = self.options.changed(overrides)
+        encoded = self.encode(words, options)
+        if is_one_picture(pictures):
+            return self._segment_batch([(name_of_source(pictures), read_picture(pictures))], encoded, options)[0]
+        if not isinstance(pictures, Iterable):
+            # Says what a picture may be.
+            read_picture(pictures)
+        return self._segment_many(iter(pictures), encoded, options)
+
+    def encode(self, words: Words | None, options: SegmenterOptions | None = None) -> EncodedWords:
+        """Makes words ready; those of earlier calls are known.
+
+        Args:
+            words: See [`__call__`].
+            options: Their templates, synonyms, groups, background and threshold count; the segmenter's if not given.
+
+        Raises:
+            ValueError: As in a call.
+        """
+        options = self.options if options is None else options
+        if words is None and not options.groups:
+            if self.vocabulary is None:
+                raise ValueError(
+                    'There are no words to look for: give them, as in segmenter(picture, ["red car", "sky"]).'
+                )
+            words = self.vocabulary
+        if not isinstance(words, FGASegVocabulary):
+            words = read_words([] if words is None else words, may_be_empty=bool(options.groups))
+        described = vocabulary_of_words(words, options.synonyms, options.groups, options.background, options.threshold)
+        return self.encoder.encode(described, options.templates)
+
+    def _segment_many(
+        self, sources: Iterator[PictureSource], words: EncodedWords, options: SegmenterOptions
+    ) -> Iterator[Segmentation]:
+        batch_size = self.batch_size(options)
+        batches = overlap_reading_and_writing(
+            iter(lambda: list(islice(sources, batch_size)), []),
+            read=lambda batch: [(name_of_source(source), read_picture(source)) for source in batch],
+            compute=lambda _, pictures: self._segment_batch(pictures, words, options),
+            write=lambda _, __, results: results,
         )
-    if missing := sorted(loading_info["missing_keys"]):
-        raise ValueError(
-            f"The model {source!r} lacks {len(missing)} of its weights ({missing[0]}, ...): save or download it anew."
+        for results in batches:
+            yield from results
+
+    def batch_size(self, options: SegmenterOptions | None = None) -> int:
+        """How many pictures are computed at once."""
+        wanted = (self.options if options is None else options).batch_size
+        return wanted or (1 if self.model.device.type == "cpu" else ACCELERATOR_BATCH_SIZE)
+
+    @torch.inference_mode()
+    def _segment_batch(
+        self, pictures: Sequence[tuple[str, Image.Image]], words: EncodedWords, options: SegmenterOptions
+    ) -> list[Segmentation]:
+        segment = self._segment_by_windows if options.sliding_window else self._segment_whole
+        return segment(pictures, words, options)
+
+    def _segment_whole(
+        self, pictures: Sequence[tuple[str, Image.Image]], words: EncodedWords, options: SegmenterOptions
+    ) -> list[Segmentation]:
+        inputs = self.processor(images=[picture for _, picture in pictures], return_tensors="pt")
+        pixel_values = inputs["pixel_values"].to(self.model.device, self.model.dtype)
+        output = self._forward(pixel_values=pixel_values, text_embeddings=words.text_embeddings)
+        logits = words.label_logits(output.logits)
+        return [
+            self._make_segmentation(named, scores[None], words, options)
+            for named, scores in zip(pictures, logits, strict=True)
+        ]
+
+    def _segment_by_windows(
+        self, pictures: Sequence[tuple[str, Image.Image]], words: EncodedWords, options: SegmenterOptions
+    ) -> list[Segmentation]:
+        def predict_logits(views: torch.Tensor) -> torch.Tensor:
+            output = self._forward(pixel_values=views, text_embeddings=words.text_embeddings)
+            return words.label_logits(output.logits)
+
+        results = []
+        for name, picture in pictures:
+            inputs = self.processor(images=picture, do_resize=False, return_tensors="pt")
+            pixel_values = inputs["pixel_values"].to(self.model.device, self.model.dtype)
+            windows = SlidingWindows.checked(
+                pixel_values, self.model.config.image_size, None, 0.333, True, options.batch_size, None
+            )
+            scores = windows.predict(predict_logits, pixel_values[0])
+            parts_of = windows.probabilities_in_parts
+            results.append(self._make_segmentation((name, picture), scores, words, options, parts_of))
+        return results
+
+    @staticmethod
+    def _make_segmentation(
+        named: tuple[str, Image.Image],
+        scores: torch.Tensor,
+        words: EncodedWords,
+        options: SegmenterOptions,
+        parts_of: Any = None,
+    ) -> Segmentation:
+        name, picture = named
+        decision = decide_pixels(
+            scores,
+            (picture.height, picture.width),
+            parts_of=parts_of,
+            background_index=words.background_index,
+            threshold=options.threshold,
         )
-    return model, processor
+        label_map, confidence = decision.label_map.cpu().numpy(), decision.confidence.cpu().numpy()
+        return Segmentation(picture, label_map, words.labels, confidence, name)
 
 
-@contextmanager
-def broken_checkpoints_named(source: str) -> Iterator[None]:
-    """Says of whatever goes wrong which checkpoint it is about."""
-    try:
-        yield
-    # A checkpoint can be broken in as many ways as there are libraries that read it.
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise ValueError(f"The model {source!r} cannot be loaded ({reason}): save or download it anew.") from error
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keeps loading bars and warnings off the terminal: what goes wrong is said in one sentence of our own."""
-    verbosity, hub_verbosity = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
-    bar_enabled = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    hub_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        hub_logging.set_verbosity(hub_verbosity)
-        if bar_enabled:
-            transformers_logging.enable_progress_bar()
+__all__ = ["Segmenter", "SegmenterOptions"]

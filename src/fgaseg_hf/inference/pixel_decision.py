@@ -1,0 +1,74 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
+"""Scores of labels -> which label each pixel gets, and how likely it is."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..model.semantic_postprocessing import UNLABELLED_ID
+from ..model.label_maps import find_best_classes
+
+Parts = Iterable[tuple[int, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class PixelDecision:
+    """What each pixel got.
+
+    Attributes:
+        label_map: int64 (height, width): places among the labels; -1 where none is likely enough.
+        confidence: float32 (height, width): the probability of the pixel's label; of the background and of pixels
+            without a label, one minus that of the likeliest other.
+    """
+
+    label_map: torch.Tensor
+    confidence: torch.Tensor
+
+
+def decide_pixels(
+    scores: torch.Tensor,
+    size: tuple[int, int],
+    *,
+    parts_of: Callable[[torch.Tensor], Parts] | None = None,
+    background_index: int | None = None,
+    threshold: float | None = None,
+) -> PixelDecision:
+    """Finds each pixel's label at the picture's own size, in memory that does not grow with the number of labels.
+
+    Args:
+        scores: Logits, (views, labels, any height, any width).
+        size: The picture's height and width.
+        parts_of: Turns such scores, of some of the labels, into probabilities (labels, height, width) of the whole
+            picture, a few labels at a time: what joins the views of a sliding window. Without it there is one view, and
+            its logits are resized.
+        background_index: Which label is the background's: it is given where its score is above all others'.
+        threshold: Pixels whose best label has a lower probability get none.
+
+    Raises:
+        ValueError: A score is not a number.
+    """
+    num_labels = scores.shape[1]
+    named = [place for place in range(num_labels) if place != background_index] or list(range(num_labels))
+    label_map, best = find_best_classes(_parts(scores[:, named], parts_of), size)
+    label_map = torch.tensor(named, device=label_map.device)[label_map]
+    confidence = best.sigmoid() if parts_of is None else best
+    if background_index is not None and len(named) < num_labels:
+        ((_, background),) = _parts(scores[:, background_index, None], parts_of)
+        floor = nn.functional.interpolate(background[None].float(), size=size, mode="bilinear", align_corners=False)
+        is_background = floor[0, 0] > best
+        label_map = torch.where(is_background, background_index, label_map)
+        confidence = torch.where(is_background, 1 - confidence, confidence)
+    elif threshold is not None:
+        is_unlabelled = confidence < threshold
+        label_map = torch.where(is_unlabelled, UNLABELLED_ID, label_map)
+        confidence = torch.where(is_unlabelled, 1 - confidence, confidence)
+    return PixelDecision(label_map, confidence)
+
+
+def _parts(scores: torch.Tensor, parts_of: Callable[[torch.Tensor], Parts] | None) -> Parts:
+    return [(0, scores[0])] if parts_of is None else parts_of(scores)
+
+
+__all__ = ["PixelDecision", "decide_pixels"]

@@ -1,0 +1,130 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
+"""Words -> what the model takes, encoded once and kept."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
+from ..model.processing_fgaseg import FGASegProcessor, check_class_names
+from ..model.text_encoding import FGASegTextEncoding, encode_class_names, normalise_phrase
+from ..model.vocabulary import FGASegVocabulary
+from ..model.vocabulary_head import FGASegVocabularyHead
+
+# With 512 numbers a word 40 MB, with 768 60 MB.
+MAX_CACHED_WORDS = 20_000
+
+
+@dataclass(frozen=True)
+class EncodedWords:
+    """Words as the model takes them.
+
+    Attributes:
+        labels: The answers, in the order of the logits.
+        text_embeddings: (phrases, dim), unit rows, on the model's device.
+        head: What turns logits of phrases into logits of labels, where they differ.
+        background_index: Which of the labels is the background's, if there is one.
+    """
+
+    labels: tuple[str, ...]
+    text_embeddings: torch.Tensor
+    head: FGASegVocabularyHead | None = None
+    background_index: int | None = None
+
+    def label_logits(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits of phrases (batch, phrases, height, width) -> of labels (batch, labels, height, width)."""
+        return logits if self.head is None else self.head(logits)
+
+
+class WordEncoder:
+    """Encodes words by one model; what was encoded last is kept, by template and word.
+
+    May be called by several threads at once.
+
+    Args:
+        model: In evaluation mode. Its text tower's weights must stay as they are.
+        processor: The model's.
+        max_words: How many words to keep.
+    """
+
+    def __init__(
+        self, model: FGASegForSemanticSegmentation, processor: FGASegProcessor, max_words: int = MAX_CACHED_WORDS
+    ) -> None:
+        self.model = model
+        self.processor = processor
+        self.max_words = max_words
+        self._kept: OrderedDict[tuple[tuple[str, ...], str], torch.Tensor] = OrderedDict()
+        # Tokenizers are not made for several threads, and two threads need not encode the same words.
+        self._lock = threading.Lock()
+
+    def encode(self, words: Sequence[str] | FGASegVocabulary, templates: Sequence[str] | None = None) -> EncodedWords:
+        """Makes words ready for the model.
+
+        Args:
+            words: Names, one a class, or a vocabulary with synonyms, groups or a background.
+            templates: Sentences with one `{}` for the word; the vocabulary's or else the processor's if not given.
+
+        Raises:
+            ValueError: There is no word, one is blank, repeated or too long, or a template does not hold `{}` once.
+        """
+        if not isinstance(words, FGASegVocabulary):
+            names = check_class_names(words)
+            return EncodedWords(tuple(names), self.embed(names, templates))
+        phrases = words.phrases
+        embeddings = self.embed(phrases, templates or words.templates)
+        encoding = FGASegTextEncoding(
+            phrases=phrases,
+            embeddings=embeddings,
+            templates=list(templates or words.templates or self.processor.prompt_templates),
+            # These three tell encodings of different models apart; this one goes nowhere.
+            text_tower_hash="",
+            text_tower_dtype="",
+            tokenizer_hash="",
+            probe_input_ids=torch.empty(0, dtype=torch.long),
+        )
+        encoded = FGASegVocabulary(
+            words.names,
+            synonyms=words.synonyms,
+            groups=words.groups,
+            templates=encoding.templates,
+            background=words.background,
+            background_threshold=words.background_threshold,
+            encoding=encoding,
+        )
+        head = FGASegVocabularyHead(encoded, self.model.config.decoder_type == "cosine").to(self.model.device)
+        return EncodedWords(tuple(encoded.labels), embeddings, head, head.background_index)
+
+    @torch.inference_mode()
+    def embed(self, words: Sequence[str], templates: Sequence[str] | None = None) -> torch.Tensor:
+        """Encodes words, one row each, (words, dim), of unit length, on the model's device."""
+        sentences = tuple(self.processor.prompt_templates if templates is None else templates)
+        keys = [(sentences, normalise_phrase(word)) for word in words]
+        with self._lock:
+            known = {key: self._kept[key] for key in keys if key in self._kept}
+            new = [word for word, key in zip(words, keys, strict=True) if key not in known]
+            if new:
+                processor = FGASegProcessor(
+                    self.processor.image_processor, self.processor.tokenizer, prompt_templates=list(sentences)
+                )
+                rows = encode_class_names(self.model, processor, new)
+                known |= {(sentences, normalise_phrase(word)): row for word, row in zip(new, rows, strict=True)}
+            for key in keys:
+                self._kept[key] = known[key]
+                self._kept.move_to_end(key)
+            while len(self._kept) > self.max_words:
+                self._kept.popitem(last=False)
+        return torch.stack([known[key] for key in keys])
+
+    def remember(self, encoding: FGASegTextEncoding) -> None:
+        """Keeps what was encoded before, by this model's own text tower."""
+        sentences = tuple(encoding.templates)
+        rows = encoding.embeddings.to(self.model.device, self.model.dtype)
+        with self._lock:
+            for phrase, row in zip(encoding.phrases[: self.max_words], rows, strict=False):
+                self._kept[sentences, normalise_phrase(phrase)] = row
+
+
+__all__ = ["EncodedWords", "WordEncoder"]
