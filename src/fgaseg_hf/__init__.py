@@ -1,65 +1,63 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
-"""FGASeg for Transformers: open-vocabulary semantic segmentation with words of one's own."""
+"""FGASeg for Transformers: open-vocabulary semantic segmentation with words of one's own.
 
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModel,
-    AutoModelForSemanticSegmentation,
-    AutoProcessor,
-    AutoTokenizer,
-    CLIPTokenizer,
-)
-from transformers.models.auto import image_processing_auto
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
-from transformers.pipelines import PIPELINE_REGISTRY
+The names below are imported when they are first used, so that `import fgaseg_hf` and `fgaseg --help` are quick.
+"""
 
-from .conversion.named_models import builtin_model_folder
-from .inference.segmentation import Segmentation
-from .inference.segmenter import Segmenter
-from .model.configuration_fgaseg import FGASegConfig
-from .model.image_processing_fgaseg import FGASegImageProcessor, FGASegImageProcessorPil
-from .model.modeling_fgaseg import (
-    FGASegForSemanticSegmentation,
-    FGASegModel,
-    FGASegModelOutput,
-    FGASegOutput,
-    FGASegPreTrainedModel,
-)
-from .model.pipeline_fgaseg import ZeroShotImageSegmentationPipeline
-from .model.processing_fgaseg import FGASegProcessor
-from .model.sliding_window import label_with_sliding_window, predict_with_sliding_window
-from .model.vocabulary import FGASegVocabulary
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-AutoConfig.register("fgaseg", FGASegConfig)
-AutoModel.register(FGASegConfig, FGASegModel)
-AutoModelForSemanticSegmentation.register(FGASegConfig, FGASegForSemanticSegmentation)
-AutoImageProcessor.register(
-    FGASegConfig,
-    image_processor_classes={"torchvision": FGASegImageProcessor, "pil": FGASegImageProcessorPil},
-)
-# Every door prepares pictures by one backend, whatever else is installed; torchvision's is there by its name.
-getattr(image_processing_auto, "DEFAULT_TO_PIL_BACKEND_IMAGE_PROCESSORS", []).append(FGASegImageProcessor.__name__)
-AutoProcessor.register(FGASegConfig, FGASegProcessor)
-AutoTokenizer.register(FGASegConfig, CLIPTokenizer)
-# What `save_pretrained` writes loads on machines without this package, from the code that is saved beside the weights.
-FGASegConfig.register_for_auto_class()
-FGASegModel.register_for_auto_class("AutoModel")
-FGASegForSemanticSegmentation.register_for_auto_class("AutoModelForSemanticSegmentation")
-FGASegImageProcessor.register_for_auto_class()
-FGASegImageProcessorPil.register_for_auto_class()
-FGASegProcessor.register_for_auto_class()
-# Where the stock pipeline "image-segmentation" looks up which models it takes.
-MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES.setdefault("fgaseg", FGASegForSemanticSegmentation.__name__)
-PIPELINE_REGISTRY.register_pipeline(
-    "zero-shot-image-segmentation",
-    pipeline_class=ZeroShotImageSegmentationPipeline,
-    pt_model=AutoModelForSemanticSegmentation,
-    type="multimodal",
-)
+from .registration import register_when_imported
+
+if TYPE_CHECKING:
+    from .conversion.named_models import builtin_model_folder
+    from .inference.segmentation import Segmentation
+    from .inference.segmenter import Segmenter
+    from .model.configuration_fgaseg import FGASegConfig
+    from .model.image_processing_fgaseg import FGASegImageProcessor, FGASegImageProcessorPil
+    from .model.model_outputs import FGASegModelOutput, FGASegOutput
+    from .model.modeling_fgaseg import FGASegForSemanticSegmentation, FGASegModel, FGASegPreTrainedModel
+    from .model.pipeline_fgaseg import ZeroShotImageSegmentationPipeline
+    from .model.processing_fgaseg import FGASegProcessor
+    from .model.sliding_window import label_with_sliding_window, predict_with_sliding_window
+    from .model.vocabulary import FGASegVocabulary
 
 __version__ = "0.1.0"
 
+_MODULE_OF = {
+    "FGASegConfig": "model.configuration_fgaseg",
+    "FGASegForSemanticSegmentation": "model.modeling_fgaseg",
+    "FGASegImageProcessor": "model.image_processing_fgaseg",
+    "FGASegImageProcessorPil": "model.image_processing_fgaseg",
+    "FGASegModel": "model.modeling_fgaseg",
+    "FGASegModelOutput": "model.model_outputs",
+    "FGASegOutput": "model.model_outputs",
+    "FGASegPreTrainedModel": "model.modeling_fgaseg",
+    "FGASegProcessor": "model.processing_fgaseg",
+    "FGASegVocabulary": "model.vocabulary",
+    "Segmentation": "inference.segmentation",
+    "Segmenter": "inference.segmenter",
+    "ZeroShotImageSegmentationPipeline": "model.pipeline_fgaseg",
+    "builtin_model_folder": "conversion.named_models",
+    "label_with_sliding_window": "model.sliding_window",
+    "predict_with_sliding_window": "model.sliding_window",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    # Found without this function from now on.
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULE_OF})
+
+
+register_when_imported()
 
 __all__ = [
     "FGASegConfig",

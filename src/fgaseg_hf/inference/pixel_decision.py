@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..model.semantic_postprocessing import UNLABELLED_ID
 from ..model.label_maps import find_best_classes
+from ..model.semantic_postprocessing import UNLABELLED_ID
 
 Parts = Iterable[tuple[int, torch.Tensor]]
 
