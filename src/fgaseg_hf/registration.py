@@ -90,6 +90,7 @@ class ImportWatcher:
 
     def __init__(self, waiting: dict[str, Callable[[], None]]) -> None:
         self._waiting = waiting
+        self._executed: set[str] = set()
         self._thread = threading.local()
 
     def find_spec(
@@ -108,6 +109,7 @@ class ImportWatcher:
                 del loader.__dict__["exec_module"]
                 with self._one_import():
                     execute(module)
+                    self._executed.add(module.__name__)
 
             loader.__dict__["exec_module"] = exec_module
         return spec
@@ -126,8 +128,10 @@ class ImportWatcher:
         if getattr(self._thread, "depth", 0):
             return
         for name in list(self._waiting):
-            module = sys.modules.get(name)
-            if module is not None and not getattr(module.__spec__, "_initializing", False):
+            spec = getattr(sys.modules.get(name), "__spec__", None)
+            # One that was there before; of one that is just done, Python itself says so a moment later.
+            was_there = spec is not None and not getattr(spec, "_initializing", False)
+            if was_there or name in self._executed:
                 # Taken out before it is run: running it imports modules, after which one comes here again.
                 action = self._waiting.pop(name, None)
                 if action is not None:
@@ -137,7 +141,7 @@ class ImportWatcher:
 _AUTO = "transformers.models.auto."
 _watcher = ImportWatcher(
     {
-        f"{_AUTO}modeling_auto": _register_models,
+        f"{_AUTO}configuration_auto": _register_models,
         f"{_AUTO}image_processing_auto": _register_image_processors,
         f"{_AUTO}processing_auto": _register_processor,
         f"{_AUTO}tokenization_auto": _register_tokenizer,

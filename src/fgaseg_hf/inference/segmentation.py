@@ -3,7 +3,7 @@
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,13 @@ import numpy as np
 from PIL import Image
 
 from ..model.text_encoding import normalise_phrase
-from .visualization import class_palette, draw_overlay, save_label_map
+from .benchmark_palettes import cityscapes_pictures, pascal_voc_picture
+from .coco_export import coco_annotations, coco_panoptic
+from .labelling_tool_export import cvat_annotations, label_studio_task
+from .output_formats import DEFAULT_FORMATS, check_formats, files_of, write_formats
+from .output_marks import refuse_others_files
+from .polygon_export import geojson_features
+from .visualization import class_palette, draw_overlay, label_map_picture
 
 # Pixels whose confidence is summed at once: a bincount takes 16 bytes for each.
 PIXELS_AT_ONCE = 2**22
@@ -85,9 +91,11 @@ class Segmentation:
         name: str = "picture",
     ) -> None:
         self.picture = picture
-        self.class_names = tuple(class_names)
+        self.class_names: tuple[str, ...] = tuple(class_names)
         # -1 has a place in both; a picture of 12 megapixels takes 24 MB instead of 96.
-        self.label_map = label_map.astype(np.int16 if len(self.class_names) < 2**15 else np.int32, copy=False)
+        self.label_map: np.ndarray = label_map.astype(
+            np.int16 if len(self.class_names) < 2**15 else np.int32, copy=False
+        )
         self.confidence = confidence.astype(np.float16, copy=False)
         self.name = name
 
@@ -198,29 +206,93 @@ class Segmentation:
         overlay.save(content, format="PNG")
         return content.getvalue()
 
-    def save(self, folder: str | os.PathLike[str], name: str | None = None) -> list[Path]:
-        """Writes NAME_overlay.png, NAME_labels.png (class ids, with a palette) and NAME_labels.json (what they mean).
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        name: str | None = None,
+        formats: Iterable[str] = DEFAULT_FORMATS,
+        overwrite: bool = False,
+    ) -> list[Path]:
+        """Writes files: the overlay and the label map with the meaning of its ids, unless other formats are named.
 
         Args:
             folder: Where to write; made if it is missing.
-            name: What to call the files; the picture's own name if not given.
+            name: What the files' names begin with; the picture's own name if not given.
+            formats: Names among [`output_formats.FORMATS`]: "overlay", "labels", "numpy", "coco", "geojson", ...
+            overwrite: Whether to replace files that this package did not write.
 
         Returns:
             The files.
+
+        Raises:
+            ValueError: There is no such format, the words do not suit it, or another's file lies there.
         """
-        folder, name = Path(folder), name or self.name
+        folder, name, formats = Path(folder), name or self.name, check_formats(formats)
+        refuse_others_files(files_of(folder, name, formats), overwrite)
         folder.mkdir(parents=True, exist_ok=True)
-        overlay_path, labels_path = folder / f"{name}_overlay.png", folder / f"{name}_labels.png"
-        # Pillow's own level makes the file a tenth smaller and takes more time than all else that a picture needs.
-        self.overlay().save(overlay_path, compress_level=3)
-        return [overlay_path, labels_path, save_label_map(self.label_map, self.class_names, labels_path)]
+        return write_formats(self, folder, name, formats)
 
     def to_numpy(self) -> np.ndarray:
         """The label map as an array (height, width) of whole numbers, -1 where there is no word."""
         return self.label_map.copy()
 
+    def to_label_picture(self) -> Image.Image:
+        """The label map as a picture of class ids, with a palette up to 255 words; 255 or 65535 where there is none."""
+        return label_map_picture(self.label_map, len(self.class_names))
+
+    def to_coco(self, image_id: int = 1, first_id: int = 1) -> dict[str, Any]:
+        """COCO annotations with run-length masks, one a word that is in the picture."""
+        return coco_annotations(self, image_id, first_id)
+
+    def to_coco_panoptic(self, image_id: int = 1) -> tuple[Image.Image, dict[str, Any]]:
+        """COCO's panoptic format: the picture of segment ids, and the JSON file's content."""
+        return coco_panoptic(self, image_id)
+
+    def to_geojson(self) -> dict[str, Any]:
+        """GeoJSON in pixels from the upper left corner: a multipolygon with holes for each word in the picture."""
+        return geojson_features(self)
+
+    def to_label_studio(
+        self, image: str | None = None, from_name: str = "tag", to_name: str = "image"
+    ) -> dict[str, Any]:
+        """A Label Studio task with a prediction, see [`label_studio_task`]."""
+        return label_studio_task(self, image, from_name, to_name)
+
+    def to_cvat(self, file_name: str | None = None) -> str:
+        """CVAT for images 1.1 in XML, with masks."""
+        return cvat_annotations(self, file_name)
+
+    def to_pascal_voc(self) -> Image.Image:
+        """The ids of Pascal VOC with its palette; words that are none of its classes get 255."""
+        return pascal_voc_picture(self)
+
+    def to_cityscapes(self) -> tuple[Image.Image, Image.Image]:
+        """The ids and the colours of Cityscapes; words that are none of its classes get 0."""
+        return cityscapes_pictures(self)
+
+    def to_supervision(self) -> Any:
+        """A `supervision.Detections` with one mask a word that is in the picture.
+
+        Raises:
+            ImportError: The package `supervision` is not installed.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise ImportError(
+                "Detections are an object of the package supervision: pip install supervision."
+            ) from error
+        words = list(self)
+        return supervision.Detections(
+            xyxy=np.array([word.box for word in words], dtype=np.float32).reshape(-1, 4),
+            mask=np.array([word.mask for word in words]).reshape(-1, *self.label_map.shape),
+            confidence=np.array([word.score for word in words], dtype=np.float32),
+            class_id=np.array([word.class_id for word in words], dtype=int),
+            data={"class_name": np.array([word.name for word in words])},
+        )
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.label_map, dtype=dtype, copy=copy)
+        return np.array(self.label_map, dtype=dtype)
 
 
 __all__ = ["SegmentedWord", "Segmentation"]

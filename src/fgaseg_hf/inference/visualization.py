@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .output_marks import MARK, png_mark
+
 # Turning the hue by the golden ratio puts each new colour into the largest gap that the earlier ones left.
 GOLDEN_RATIO_STEP = 0.618033988749895
 # (saturation, value) of one class after the other, so that neighbouring hues differ in brightness too.
@@ -188,6 +190,36 @@ def _append_legend(overlay: Image.Image, entries: Sequence[tuple[str, tuple[int,
     return canvas
 
 
+def label_map_picture(label_map: Any, num_classes: int) -> Image.Image:
+    """Turns a label map into a picture of class ids.
+
+    Args:
+        label_map: Class ids of shape (height, width); negative ids, and 255 where there are fewer classes, mark pixels
+            without a class.
+        num_classes: How many classes there are, at most 65535.
+
+    Returns:
+        Up to 255 classes (256 if every pixel has a class) of mode `P` with the colours of `draw_overlay`, and 255 where
+        there is no class; beyond of mode `I;16`, and 65535 where there is no class.
+
+    Raises:
+        ValueError: An id is no class, or there are too many classes.
+    """
+    ids = _label_ids(label_map)
+    _check_class_ids(ids, num_classes)
+    if num_classes > 65535:
+        raise ValueError(f"There are {num_classes} class names: a label map of 16 bits holds up to 65535.")
+    unlabelled = (ids < 0) | (ids >= num_classes)
+    eight_bits = num_classes <= 255 or (num_classes == 256 and not unlabelled.any())
+    stored = np.where(unlabelled, 255 if eight_bits else 65535, ids).astype(np.uint8 if eight_bits else np.uint16)
+    picture = Image.fromarray(stored)
+    if eight_bits:
+        colours = np.zeros((256, 3), dtype=np.uint8)
+        colours[:num_classes] = class_palette(num_classes)
+        picture.putpalette(colours.tobytes())
+    return picture
+
+
 def save_label_map(label_map: Any, class_names: Sequence[str], path: str | os.PathLike[str]) -> Path:
     """Saves a label map as a PNG file of class ids, and beside it a JSON file that says what the ids mean.
 
@@ -201,7 +233,8 @@ def save_label_map(label_map: Any, class_names: Sequence[str], path: str | os.Pa
         path: Where the PNG goes; the JSON gets the same name with the suffix `.json`.
 
     Returns:
-        Path of the JSON file: `{"classes": [{"id", "name", "colour", "share"}, ...], "unlabelled_id": 255 or 65535}`.
+        Path of the JSON file: `{"classes": [{"id", "name", "colour", "share"}, ...], "unlabelled_id": 255 or
+            65535, "generator"}`.
 
     Raises:
         ValueError: `path` does not end in `.png`, an id has no name, or there are too many classes.
@@ -210,31 +243,18 @@ def save_label_map(label_map: Any, class_names: Sequence[str], path: str | os.Pa
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise ValueError(f"The label map would be saved as {path.name!r}: give a path that ends in .png.")
-    ids = _label_ids(label_map)
-    num_classes = len(class_names)
-    _check_class_ids(ids, num_classes)
-    unlabelled = (ids < 0) | (ids >= num_classes)
-    eight_bits = num_classes <= 255 or (num_classes == 256 and not unlabelled.any())
-    unlabelled_id = 255 if eight_bits else 65535
-    if num_classes > 65535:
-        raise ValueError(f"There are {num_classes} class names: a label map of 16 bits holds up to 65535.")
-
+    ids, num_classes = _label_ids(label_map), len(class_names)
+    picture = label_map_picture(ids, num_classes)
+    picture.save(path, pnginfo=png_mark())
     palette = class_palette(num_classes)
-    stored = np.where(unlabelled, unlabelled_id, ids).astype(np.uint8 if eight_bits else np.uint16)
-    picture = Image.fromarray(stored)
-    if eight_bits:
-        colours = np.zeros((256, 3), dtype=np.uint8)
-        colours[:num_classes] = palette
-        picture.putpalette(colours.tobytes())
-    picture.save(path)
-
     shares = class_shares(ids, num_classes)
     meaning = {
+        "generator": MARK,
         "classes": [
             {"id": index, "name": name, "colour": palette[index].tolist(), "share": round(float(shares[index]), 6)}
             for index, name in enumerate(class_names)
         ],
-        "unlabelled_id": unlabelled_id,
+        "unlabelled_id": 255 if picture.mode == "P" else 65535,
     }
     json_path = path.with_suffix(".json")
     json_path.write_text(json.dumps(meaning, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
