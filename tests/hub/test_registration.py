@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Whichever of Transformers and this package is imported first, Auto classes know the models; in fresh processes."""
 
 import subprocess
@@ -50,11 +51,12 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ["import fgaseg_hf, transformers.generation.utils", MODEL, SAVE, PIPELINE],
             ["FGASegForSemanticSegmentation FGASegModel", AUTO_MAP, "ZeroShotImageSegmentationPipeline"],
         ),
-        (
+        pytest.param(
             ["from transformers import AutoModel, AutoProcessor", "import fgaseg_hf", MODEL, SAVE, PROCESSORS],
             ["FGASegForSemanticSegmentation FGASegModel", AUTO_MAP, "FGASegProcessor FGASegImageProcessorPil True"],
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             [
                 "from fgaseg_hf.model.modeling_fgaseg import FGASegForSemanticSegmentation as Model",
                 "model = Model.from_pretrained(FOLDER)",
@@ -62,8 +64,9 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 CONFIG,
             ],
             [AUTO_MAP, "FGASegConfig"],
+            marks=pytest.mark.slow,
         ),
-        (["import fgaseg_hf", PIPELINE], ["ZeroShotImageSegmentationPipeline"]),
+        pytest.param(["import fgaseg_hf", PIPELINE], ["ZeroShotImageSegmentationPipeline"], marks=pytest.mark.slow),
     ],
 )
 def test_every_order_of_imports(model_folder: Path, tmp_path: Path, statements: list[str], expected: list[str]) -> None:

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Segmentations: what they say of themselves, and every export read back by whom it is for, with the same areas."""
 
 import io

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Segmenter: any model, any picture, words in; a segmentation out."""
 
 import io
