@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from ..model.picture_arrays import picture_to_array, picture_to_rgb
-from ..model.picture_reading import open_picture
+from ..model.picture_arrays import picture_to_array, read_rgb
 
 PictureSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray | torch.Tensor
 """One picture: a path, an `http(s)` address, a file's bytes, a Pillow picture of any mode, or an array."""
@@ -39,9 +38,9 @@ def read_picture(source: PictureSource) -> Image.Image:
         ValueError: It cannot be read, or has no pixels.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        return picture_to_rgb(open_picture(_open_bytes(bytes(source))))
+        return read_rgb(_open_bytes(bytes(source)))
     if isinstance(source, str | os.PathLike | Image.Image):
-        return picture_to_rgb(open_picture(source))
+        return read_rgb(source)
     if isinstance(source, np.ndarray | torch.Tensor):
         return _picture_of_array(source)
     raise ValueError(
@@ -56,7 +55,8 @@ def name_of_source(source: Any) -> str:
         source = getattr(source, "filename", "")
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         return PurePosixPath(unquote(urlsplit(source).path)).stem or "picture"
-    if isinstance(source, str | os.PathLike) and not str(source).startswith("data:"):
+    # A longer text is a picture itself, in base64.
+    if isinstance(source, str | os.PathLike) and not str(source).startswith("data:") and len(str(source)) < 4096:
         return Path(source).stem or "picture"
     return "picture"
 
