@@ -1,4 +1,4 @@
-.PHONY: style quality test test-slow bench
+.PHONY: style quality test test-slow bench docs
 
 PYTHON ?= python
 
@@ -25,3 +25,7 @@ test-slow:
 # Speed and memory of inference on this machine.
 bench:
 	$(PYTHON) benchmarks/inference.py
+
+# The documentation as a site in site/, with pages from docstrings; needs the extra `docs`.
+docs:
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict

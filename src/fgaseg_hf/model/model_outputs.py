@@ -78,9 +78,12 @@ class FGASegOutput(FGASegModelOutput):
         logits (`torch.Tensor` of shape `(batch, classes, 4 height, 4 width)`):
             One logit a class and position; classes that were not kept stand at the most negative finite score. With
             `config.decoder_type` `"cosine"` at the patch grid itself, (batch, classes, height, width).
-        segmentation_loss, alignment_loss (`torch.Tensor`, *optional*), auxiliary_losses (`tuple` of `torch.Tensor`,
-        *optional*):
-            The losses before weighting.
+        segmentation_loss (`torch.Tensor`, *optional*):
+            The decoder's loss, before weighting.
+        alignment_loss (`torch.Tensor`, *optional*):
+            The alignment head's, before weighting.
+        auxiliary_losses (`tuple` of `torch.Tensor`, *optional*):
+            The auxiliary heads', before weighting.
         alignment_logits (`torch.Tensor` of shape `(batch, classes, 4 height, 4 width)`, *optional*):
             The alignment head's, if labels were given.
         auxiliary_logits (`tuple` of three `torch.Tensor`, *optional*):

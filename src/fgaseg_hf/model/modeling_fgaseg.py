@@ -81,8 +81,7 @@ class FGASegModel(FGASegPreTrainedModel):
 
         Args:
             input_ids: (classes, length), or (classes, templates, length): a class's templates are averaged.
-            attention_mask: The same shape; not needed, since the text tower looks backwards only and padding stands
-            last.
+            attention_mask: The same shape; not needed: the text tower looks backwards, and padding stands last.
 
         Returns:
             Embeddings of unit length, (classes, dim).
@@ -338,8 +337,7 @@ class FGASegForSemanticSegmentation(FGASegInitialisationMixin, FGASegVocabularyM
         [`predict_with_sliding_window`].
 
         Args:
-            pixel_values: Normalised pictures, (batch, 3, height, width) or a list of (3, height, width) of different
-            sizes.
+            pixel_values: Normalised pictures, (batch, 3, height, width), or (3, height, width) each of a list.
             text_embeddings: (classes, dim); those of the vocabulary that was set, if not given.
             **kwargs: Settings of [`predict_with_sliding_window`].
 
