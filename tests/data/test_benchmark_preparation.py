@@ -3,6 +3,7 @@
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,9 @@ from typer.testing import CliRunner
 
 from fgaseg_hf.cli.main import app
 from fgaseg_hf.data import benchmark_preparation, parquet_shards
-from fgaseg_hf.data.benchmark_preparation import describe_preparation, prepare_benchmark
+from fgaseg_hf.data.benchmark_preparation import describe_preparation, describe_remarks, prepare_benchmark
 from fgaseg_hf.data.benchmarks import BENCHMARKS
+from fgaseg_hf.data.dataset_loading import DatasetArguments, load_segmentation_splits
 from fgaseg_hf.data.label_decoding import voc_palette
 from fgaseg_hf.data.published_files import pascal_context
 from fgaseg_hf.evaluation import evaluate as evaluation_script
@@ -340,6 +342,122 @@ def test_a_stopped_run_goes_on_and_leaves_nothing_half_written(tmp_path: Path, m
 def test_the_help_names_every_benchmark() -> None:
     page = " ".join(CliRunner().invoke(app, ["prepare", "--help"]).stdout.split())
     assert f"{', '.join(BENCHMARKS)} (pictures" in page
+
+
+def own_files(source: Path, maps: dict[str, list[list[int]]], names: str = "sky\ncat\n") -> Path:
+    """Writes pictures and label maps of one's own, `SPLIT/NAME` each."""
+    for name, ids in maps.items():
+        save_picture(source / "images" / f"{name}.png", np.array(ids).shape)  # type: ignore[arg-type]
+        save_ids(source / "annotations" / f"{name}.png", np.array(ids))
+    (source / "class_names.txt").write_text(names)
+    return source
+
+
+def prepare_own(source: Path, out: Path) -> Any:
+    return prepare_benchmark("folder", source, out, pictures_per_shard=1, show_progress=False)
+
+
+def test_corrected_masks_are_looked_at_again(tmp_path: Path) -> None:
+    source, out = own_files(tmp_path / "src", {"train/p": [[0, 0]], "validation/p": [[0, 9]]}), tmp_path / "out"
+    with pytest.raises(ValueError, match="split validation .* ids that the benchmark does not know"):
+        prepare_own(source, out)
+    own_files(source, {"validation/p": [[0, 1]]})
+    assert prepare_own(source, out)["validation"].num_pictures == 1
+    assert read(out)[0][1].tolist() == [[0, 1]]
+    # nothing changed: it is left as it is, also where only times differ
+    before = (out / "benchmark.json").stat().st_mtime_ns
+    (source / "annotations" / "train" / "p.png").touch()
+    prepare_own(source, out)
+    assert (out / "benchmark.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("change", ["mask", "picture", "more", "names", "fewer"])
+def test_a_folder_that_was_made_of_other_files_is_not_taken_for_these(tmp_path: Path, change: str) -> None:
+    source = own_files(tmp_path / "src", {"train/p": [[0, 0]], "train/q": [[1, 1]], "validation/p": [[0, 1]]})
+    prepare_own(source, tmp_path / "out")
+    if change == "mask":
+        mask = source / "annotations" / "train" / "p.png"
+        times = mask.stat()
+        save_ids(mask, np.array([[0, 1]]))
+        os.utime(mask, ns=(times.st_atime_ns, times.st_mtime_ns))
+    elif change == "picture":
+        Image.new("RGB", (2, 1), "red").save(source / "images" / "train" / "p.png")
+    elif change == "more":
+        own_files(source, {"train/r": [[1, 0]]})
+    elif change == "fewer":
+        (source / "annotations" / "train" / "q.png").unlink()
+    else:
+        own_files(source, {}, "sky\ndog\n")
+    splits = "train, validation" if change == "names" else "train"
+    with pytest.raises(ValueError, match=rf"was made of other files than .* \(split {splits}\)"):
+        prepare_own(source, tmp_path / "out")
+    prepare_own(source, tmp_path / "anew")
+    if change == "mask":
+        assert read(tmp_path / "anew", "train")[0][1].tolist() == [[0, 1]]
+
+
+def test_only_unchanged_parts_of_a_stopped_run_are_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = {f"train/{name}": [[0, 1]] for name in "pqrs"} | {"validation/p": [[9, 9]]}
+    source, out = own_files(tmp_path / "src", maps), tmp_path / "out"
+    with pytest.raises(ValueError, match="split validation"):
+        prepare_own(source, out)
+    own_files(source, {"train/q": [[1, 1]], "validation/p": [[1, 0]]})
+    # one that a full disk cut off
+    (tmp_path / "out.incomplete" / "data" / "train-00002-of-00004.parquet").write_bytes(b"PAR1half")
+    written: list[str] = []
+    write_shard = benchmark_preparation.write_shard
+    monkeypatch.setattr(benchmark_preparation, "write_shard", lambda *a: written.append(a[2].name) or write_shard(*a))
+    prepare_own(source, out)
+    assert written == [
+        "train-00001-of-00004.parquet",
+        "train-00002-of-00004.parquet",
+        "validation-00000-of-00001.parquet",
+    ]
+    assert [ids.tolist() for _, ids in read(out, "train")] == [[[0, 1]], [[1, 1]], [[0, 1]], [[0, 1]]]
+
+
+def test_two_files_of_one_name_are_named_both(tmp_path: Path) -> None:
+    source = own_files(tmp_path / "src", {"p0": [[0, 1]]})
+    Image.new("RGB", (2, 1)).save(source / "images" / "p0.jpg")
+    with pytest.raises(ValueError, match=r"both p0\.jpg and p0\.png"):
+        prepare_own(source, tmp_path / "out")
+    (source / "images" / "p0.jpg").rename(source / "images" / "._p0.jpg")  # what macOS leaves beside files
+    save_ids(source / "annotations" / "p0.tif", np.array([[0, 0]]))
+    with pytest.raises(ValueError, match=r"both p0\.png and p0\.tif"):
+        prepare_own(source, tmp_path / "out")
+    (source / "annotations" / "p0.tif").unlink()
+    assert prepare_own(source, tmp_path / "out")["validation"].left_out == {}
+
+    folder = tmp_path / "ADE20K" / "images"
+    for year in ("2016", "2021"):
+        save_picture(folder / year / "ADE_val_00000001.jpg")
+        save_ade_code(folder / year / "ADE_val_00000001_seg.png", np.zeros(SIZE, np.int64))
+    with pytest.raises(ValueError, match=r"2016/ADE_val_00000001\.jpg and .*2021/ADE_val_00000001\.jpg"):
+        prepare_benchmark("a-847", tmp_path / "ADE20K", tmp_path / "a847", show_progress=False)
+
+
+def test_pictures_outside_the_splits_are_not_forgotten(tmp_path: Path) -> None:
+    source = own_files(tmp_path / "src", {"train/p": [[0, 1]], "lone": [[0, 1]]})
+    with pytest.raises(ValueError, match=r"lone\.png lies beside the folders of the splits \(train\)"):
+        prepare_own(source, tmp_path / "out")
+    for kind in ("images", "annotations"):
+        (source / kind / "lone.png").unlink()
+    save_ids(source / "annotations" / "test" / "p.png", np.zeros((1, 2)))
+    with pytest.raises(ValueError, match=r"annotations/test but no .*images/test"):
+        prepare_own(source, tmp_path / "out")
+
+
+def test_masks_of_0_and_255_are_said_to_be_ignored(tmp_path: Path) -> None:
+    source = own_files(tmp_path / "src", {"p": [[0, 255, 255]]})
+    result = CliRunner().invoke(app, ["prepare", "folder", "--source", str(source), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0
+    assert "validation: 67 % of the pixels are ignored; 1 of 2 classes occur nowhere (cat)" in result.stderr
+    assert "--id_map" in result.stderr
+    arguments = DatasetArguments(dataset=str(tmp_path / "out"), id_map='{"0": 0, "255": 1}')
+    split = load_segmentation_splits(arguments, ["validation"])["validation"]
+    assert split[0][1].tolist() == [[0, 1, 1]]
+    own_files(source, {"p": [[0, 1, 1]]})
+    assert describe_remarks(prepare_own(source, tmp_path / "fine")) == ""
 
 
 @pytest.mark.parametrize("name", list(BENCHMARKS))

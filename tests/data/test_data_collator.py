@@ -81,3 +81,20 @@ def test_rows_that_do_not_fit_are_refused() -> None:
         collate([{"image": Image.new("RGB", (2, 1)), "mask": None}])
     with pytest.raises(ValueError, match="label 3 cannot mean 'ignored'"):
         FGASegDataCollator(tiny_processor(), NAMES, ignore_index=3)([row((2, 1))])
+
+
+def test_a_row_without_a_map_gets_one_sentence() -> None:
+    collate = FGASegDataCollator(tiny_processor(), NAMES)
+    row = {"image": Image.new("RGB", (8, 8)), "annotation": Image.new("L", (8, 8))}
+    for column in row:
+        with pytest.raises(ValueError, match=f"Sample 1 of a batch has nothing in its column '{column}'"):
+            collate([row, row | {column: None}])
+
+
+def test_255_is_a_class_where_there_are_more_names() -> None:
+    names = [f"thing {number}" for number in range(300)]
+    collate = FGASegDataCollator(tiny_processor(), names, ignore_index=-100)
+    label_map = Image.fromarray(np.array([[0, 255], [299, 65535]], dtype=np.uint16))
+    assert collate._to_labels(label_map).tolist() == [[0, 255], [299, -100]]
+    with pytest.raises(ValueError, match="`ignored_ids` is 255"):
+        FGASegDataCollator(tiny_processor(), NAMES, ignored_ids=255)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
 from PIL import Image
@@ -208,6 +210,64 @@ def test_bad_arguments_get_one_sentence(evaluate: ModuleType, inputs: Path, more
     assert message in str(error.value)
     with pytest.raises(ValueError, match="--model is missing"):
         evaluate.main([])
+
+
+def test_what_lacks_is_said_before_anything_is_measured(
+    evaluate: ModuleType, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "evaluate_segmentation", lambda *_, **__: pytest.fail("it was measured"))
+    wrong = {
+        "--model": (["nowhere/at/all"], "The model 'nowhere/at/all' cannot be loaded"),
+        "--output": ([str(tmp_path)], "--output is the folder"),
+        "--id_map": (["nowhere.json"], "no id map at 'nowhere.json'"),
+        "--class_groups": (["nowhere.json"], "no file of class groups at 'nowhere.json'"),
+    }
+    for option, (values, message) in wrong.items():
+        with pytest.raises(ValueError, match=message) as error:
+            evaluate.main([*arguments(inputs), option, *values])
+        assert "\n" not in str(error.value)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="of --output cannot be made"):
+        evaluate.main([*arguments(inputs), "--output", str(tmp_path / "file" / "result.json")])
+
+
+@pytest.mark.parametrize("more", [[], ["--sliding_window"], ["--vocabulary", "picture+1"]])
+def test_scores_that_are_no_numbers_are_refused(
+    evaluate: ModuleType, inputs: Path, tmp_path: Path, more: list[str]
+) -> None:
+    model = tiny_model()
+    for weight in model.decoder.parameters():
+        weight.data.fill_(float("nan"))
+    model.save_pretrained(tmp_path)
+    tiny_processor().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="row 0 are not numbers"):
+        evaluate.main([*arguments(inputs), "--model", str(tmp_path), *more])
+
+
+def test_counts_of_another_processor_or_of_corrected_maps_are_not_taken_up(
+    evaluate: ModuleType, inputs: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(inputs, tmp_path / "inputs")
+    words = [*arguments(tmp_path / "inputs"), "--num_pictures", "1", "--output", str(tmp_path / "result.json")]
+    keys = []
+
+    def key() -> None:
+        options, dataset = evaluate.parse_arguments((evaluate.EvaluationArguments, evaluate.DatasetArguments), words)
+        model, processor = evaluate.load_model(options, torch.device("cpu"))
+        split = evaluate.load_segmentation_splits(dataset, ["validation"])["validation"]
+        measured = evaluate.describe_measurement(options, dataset, "validation", split, model, processor)
+        keys.append(evaluate.keep_counts(options, measured, split).key)
+
+    key()
+    key()
+    assert keys[0] == keys[1]
+    settings = tmp_path / "inputs" / "model" / "processor_config.json"
+    settings.write_text(settings.read_text().replace("0.48145466", "0.5"))
+    key()
+    maps = next((tmp_path / "inputs" / "dataset" / "data").iterdir())
+    maps.write_bytes(maps.read_bytes())
+    key()
+    assert len(set(keys)) == 3
 
 
 @pytest.mark.slow

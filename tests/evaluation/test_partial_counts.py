@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from fgaseg_hf.evaluation.partial_counts import CountsSoFar, PartialCounts
@@ -48,3 +49,27 @@ def test_other_evaluations_are_left_alone(tmp_path: Path) -> None:
 def test_it_is_due_every_so_many_pictures(tmp_path: Path) -> None:
     partial_counts = PartialCounts(tmp_path, {}, save_every=5)
     assert [number for number in range(0, 21, 4) if partial_counts.is_due(number)] == [8, 16]
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "other numbers", "other shapes"])
+def test_a_file_that_is_not_whole_is_counted_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    partial_counts = PartialCounts(tmp_path, {"model": "a"})
+    partial_counts.save(0, counts([0, 2]))
+    partial_counts.save(1, counts([1]))
+    path = tmp_path / f"counts-{partial_counts.key}-0-1.safetensors"
+    content = path.read_bytes()
+    if damage == "other shapes":
+        PartialCounts(tmp_path, {"model": "a"}).save(1, CountsSoFar({}, np.ones(2, bool), np.ones(2), 0.0))
+    else:
+        broken = {"empty": b"", "half": content[: len(content) // 2], "other numbers": content[:-8] + bytes(8)}
+        path.write_bytes(broken[damage])
+    again = PartialCounts(tmp_path, {"model": "a"})
+    loaded = again.load(counts([]))
+    assert loaded.done.tolist() == [True, False, True, False, False, False]
+    assert int(loaded.state["num_pictures"]) == 2
+    assert f"{path.name} are not whole" in caplog.text
+    # what is counted anew never stands in the broken file's place
+    again.save(1, counts([1]))
+    assert PartialCounts(tmp_path, {"model": "a"}).load(counts([])).done[:3].all()

@@ -4,6 +4,7 @@
 import json
 import math
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -344,3 +345,55 @@ def test_a_wrong_id_at_the_end_of_a_large_map_leaves_no_count() -> None:
         metric.update(np.zeros_like(label), label)
     assert torch.equal(metric.matrix, before)
     assert int(before.sum()) == len(label)
+
+
+def test_255_is_a_class_where_there_are_more_names() -> None:
+    metric = SegmentationConfusionMatrix([f"thing {number}" for number in range(300)])
+    ids = np.array([[0, 255, 299]])
+    metric.update(ids, ids)
+    metric.update(ids, np.full((1, 3), 65535))
+    result = metric.compute()
+    assert result.num_pixels == result.num_ignored_pixels == 3
+    assert [row.num_true_pixels for row in result.classes if row.num_true_pixels] == [1, 1, 1]
+    assert SegmentationConfusionMatrix(NAMES).ignored_ids == (255,)
+
+
+@pytest.mark.parametrize("keywords", [{}, {"keep_matrix": False}, {"boundary_ratio": 0.1}])
+def test_ignored_pixels_are_counted_too(keywords: dict[str, Any]) -> None:
+    whole, first, second = (SegmentationConfusionMatrix(NAMES, **keywords) for _ in range(3))
+    label = np.array([[[0, 255, 255]], [[1, 1, 255]]])
+    whole.update(label * 0, label)
+    first.update(label[0] * 0, label[0])
+    second.update(label[1] * 0, label[1])
+    first.merge(second)
+    assert whole.compute().num_ignored_pixels == first.compute().num_ignored_pixels == 3
+    loaded = SegmentationConfusionMatrix(NAMES, **keywords)
+    loaded.load_state_dict(first.state_dict())
+    assert loaded.compute() == first.compute()
+
+
+def test_an_empty_map_adds_nothing() -> None:
+    for keywords in ({}, {"boundary_ratio": 0.1}, {"keep_matrix": False}):
+        metric = SegmentationConfusionMatrix(NAMES, **keywords)  # type: ignore[arg-type]
+        metric.update(np.zeros((0, 5), int), np.zeros((0, 5), int))
+        assert metric.compute().num_pixels == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SegmentationConfusionMatrix(NAMES, 255), "`ignored_ids` is 255"),  # type: ignore[arg-type]
+        (lambda: SegmentationConfusionMatrix(NAMES, "255"), "`ignored_ids` is '255'"),  # type: ignore[arg-type]
+        (lambda: SegmentationConfusionMatrix(NAMES, [0.5]), "`ignored_ids`"),  # type: ignore[list-item]
+        (lambda: SegmentationConfusionMatrix("sky"), "`class_names` is 'sky'"),
+        (lambda: SegmentationConfusionMatrix([1, 2]), "`class_names`"),  # type: ignore[list-item]
+        (lambda: SegmentationConfusionMatrix(NAMES).update("sky", "sky"), "prediction"),  # type: ignore[arg-type]
+        (lambda: SegmentationConfusionMatrix(NAMES).update(None, None), "prediction"),  # type: ignore[arg-type]
+        (lambda: SegmentationConfusionMatrix(NAMES).update([[0], [0, 1]], [[0]]), "prediction"),  # type: ignore[arg-type]
+        (lambda: SegmentationConfusionMatrix(["x" * 10_000] * 2), "twice"),
+    ],
+)
+def test_wrong_types_get_one_short_sentence(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        make()
+    assert len(str(error.value)) < 400

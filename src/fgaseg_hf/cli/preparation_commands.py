@@ -28,8 +28,11 @@ def prepare(
 
     Prints how many pictures there are, and how many were left out and why.
     """
-    from ..data.benchmark_preparation import describe_preparation, prepare_benchmark
+    from ..data.benchmark_preparation import describe_preparation, describe_remarks, prepare_benchmark
 
     prepared = prepare_benchmark(name, source, out)
     typer.echo(describe_preparation(prepared))
+    remarks = describe_remarks(prepared)
+    if remarks:
+        typer.echo(f"{remarks}\nIds that mean something else can be read with --id_map and --ignored_ids.", err=True)
     typer.echo(f"{out} is ready: fgaseg evaluate --dataset {out} --model ID_OR_FOLDER")

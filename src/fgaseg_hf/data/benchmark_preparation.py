@@ -9,13 +9,14 @@ it is whole; a run that was stopped goes on where it was.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
-from .benchmarks import PREPARED_BENCHMARK_FILE, SegmentationBenchmark, find_benchmark
+from .annotated_share import describe_odd_annotation
+from .benchmarks import PREPARED_BENCHMARK_FILE, SegmentationBenchmark, find_benchmark, read_preparation_record
 from .optional_packages import import_extra
 from .parquet_shards import fingerprint, number_shards, read_notes, shards, write_shard
 from .published_files.ade20k import find_ade20k_150, find_ade20k_847
@@ -24,7 +25,7 @@ from .published_files.coco_stuff import find_coco_stuff
 from .published_files.own_files import find_own_files, with_own_class_names
 from .published_files.pascal_context import find_pascal_context_59, find_pascal_context_459
 from .published_files.pascal_voc import find_pascal_voc
-from .published_files.published_pictures import FoundSplits, PublishedPicture
+from .published_files.published_pictures import FoundSplits, PublishedPicture, refuse_repeated_names
 
 PICTURES_PER_SHARD = 500
 
@@ -50,12 +51,16 @@ class PreparedSplit:
         left_out: how many pictures were left out, by reason.
         num_published: pictures that the split should have, None if unknown.
         sha256: of all pictures and label maps as they are stored.
+        made_from: hash of the rules and of the contents of all files that it was made from.
+        remark: what is odd about its annotation; see [`fgaseg_hf.data.annotated_share`].
     """
 
     num_pictures: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     num_published: int | None = None
     sha256: str = ""
+    made_from: str = ""
+    remark: str | None = None
 
 
 def prepare_benchmark(
@@ -77,23 +82,17 @@ def prepare_benchmark(
         show_progress: whether to draw a progress bar a split on standard error.
 
     Returns:
-        What became of each split. A folder that was made before is left as it is, and its record returned.
+        What became of each split. A folder that was made before of the same files is left as it is, and its record
+        returned.
 
     Raises:
-        ValueError: there is no such benchmark or source, a file that all needs is missing or broken, no picture is
-            left, `out` exists and is something else, or a package of the extra `eval` is not installed.
+        ValueError: there is no such benchmark or source, a file that all needs is missing or broken, two files have
+            one name, no picture is left, `out` exists and is something else or was made of other files, or a package
+            of the extra `eval` is not installed.
     """
     benchmark, source, out = find_benchmark(name), Path(source), Path(out).absolute()
-    record_file = out / PREPARED_BENCHMARK_FILE
-    if record_file.is_file():
-        record = json.loads(record_file.read_text(encoding="utf-8"))
-        if record["benchmark"] != benchmark.name:
-            raise ValueError(f"The folder {out} holds {record['benchmark']} already: choose another with --out.")
-        return {
-            split: PreparedSplit(**{**numbers, "left_out": Counter(numbers["left_out"])})
-            for split, numbers in record["splits"].items()
-        }
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    before = _read_record(benchmark, out)
+    if before is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists already and is no prepared benchmark: choose another folder with --out.")
     if not source.is_dir():
         raise ValueError(f"There is no folder {source}: name the folder of the published files with --source.")
@@ -101,8 +100,13 @@ def prepare_benchmark(
         import_extra(module)
     if not benchmark.class_names:
         benchmark = with_own_class_names(benchmark, source)
-
     splits = dict(_FINDERS[benchmark.name](source))
+    for pictures, _ in splits.values():
+        refuse_repeated_names(pictures)
+    if before is not None:
+        _check_made_from(benchmark, before, splits, source, out)
+        return before
+
     working = out.with_name(f"{out.name}.incomplete")
     (working / "data").mkdir(parents=True, exist_ok=True)
     prepared = {}
@@ -113,14 +117,52 @@ def prepare_benchmark(
         if not prepared[split].num_pictures:
             reasons = _describe_left_out(prepared[split])
             raise ValueError(f"No picture of the split {split} in {source} can be used ({reasons}).")
-    _write_descriptions(benchmark, prepared, working)
     for split, (pictures, _) in splits.items():
         number_shards(split, working / "data", list(shards(split, pictures, pictures_per_shard)))
+    _write_descriptions(benchmark, prepared, working)
     # An empty folder may stand in the new one's place.
     if out.exists():
         out.rmdir()
     working.rename(out)
     return prepared
+
+
+def _read_record(benchmark: SegmentationBenchmark, out: Path) -> dict[str, PreparedSplit] | None:
+    """Returns what became of each split of a folder that is whole; None if there is none yet."""
+    record = read_preparation_record(out)
+    if record is None:
+        return None
+    if record["benchmark"] != benchmark.name:
+        raise ValueError(f"The folder {out} holds {record['benchmark']} already: choose another with --out.")
+    try:
+        return {
+            split: PreparedSplit(**{**numbers, "left_out": Counter(numbers["left_out"])})
+            for split, numbers in record["splits"].items()
+        }
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"The record in {out} is of another version: remove the folder to make it anew.") from error
+
+
+def _check_made_from(
+    benchmark: SegmentationBenchmark,
+    before: dict[str, PreparedSplit],
+    splits: Mapping[str, tuple[Sequence[PublishedPicture], Counter[str]]],
+    source: Path,
+    out: Path,
+) -> None:
+    """Refuses a folder that is whole but was made of other files than the source holds now."""
+    other = [
+        split
+        for split in sorted(before.keys() | splits.keys())
+        if split not in before
+        or split not in splits
+        or before[split].made_from != fingerprint(benchmark, splits[split][0])
+    ]
+    if other:
+        raise ValueError(
+            f"The folder {out} was made of other files than {source} holds now (split {', '.join(other)}): choose "
+            f"another with --out, or remove {out} to make it anew."
+        )
 
 
 def describe_preparation(prepared: dict[str, PreparedSplit]) -> str:
@@ -131,6 +173,11 @@ def describe_preparation(prepared: dict[str, PreparedSplit]) -> str:
         left_out = _describe_left_out(result)
         lines.append(f"{split}: {result.num_pictures:,}{published} pictures; left out: {left_out or 'none'}")
     return "\n".join(lines)
+
+
+def describe_remarks(prepared: dict[str, PreparedSplit]) -> str:
+    """Says in a line a split what is odd about its annotation; empty if there is nothing to say."""
+    return "\n".join(f"{split}: {result.remark}" for split, result in prepared.items() if result.remark)
 
 
 def _describe_left_out(result: PreparedSplit) -> str:
@@ -145,8 +192,9 @@ def _prepare_split(
     pictures_per_shard: int,
     show_progress: bool,
 ) -> PreparedSplit:
-    """Writes the shards of a split that are not there yet."""
+    """Writes the shards of a split that are not there yet, or were made of other files."""
     result, contents = PreparedSplit(), hashlib.sha256()
+    class_pixels, num_ignored_pixels = [0] * len(benchmark.class_names), 0
     with tqdm(total=len(pictures), desc=split, unit="picture", disable=not show_progress) as bar:
         for number, (file_name, part) in enumerate(shards(split, pictures, pictures_per_shard).items()):
             path = working / "data" / file_name
@@ -159,8 +207,12 @@ def _prepare_split(
             result.num_pictures += notes["num_pictures"]
             result.left_out += Counter(notes["left_out"])
             contents.update(notes["sha256"].encode())
+            class_pixels = [sum(pair) for pair in zip(class_pixels, notes["class_pixels"], strict=True)]
+            num_ignored_pixels += notes["num_ignored_pixels"]
             bar.set_postfix(part=number + 1, left_out=result.left_out.total())
     result.sha256 = contents.hexdigest()
+    result.made_from = fingerprint(benchmark, pictures)
+    result.remark = describe_odd_annotation(benchmark.class_names, class_pixels, num_ignored_pixels)
     return result
 
 
@@ -207,4 +259,4 @@ Made by `fgaseg prepare {benchmark.name}` from the published files; their licenc
     (working / PREPARED_BENCHMARK_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-__all__ = ["PreparedSplit", "describe_preparation", "prepare_benchmark"]
+__all__ = ["PreparedSplit", "describe_preparation", "describe_remarks", "prepare_benchmark"]

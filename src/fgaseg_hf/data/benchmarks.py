@@ -1,7 +1,6 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The benchmarks of open-vocabulary segmentation as data: class names, prompts, ids, columns and rules of each."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -11,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .class_prompts import PromptedSynonyms, split_synonyms
-from .label_decoding import LabelDecoding
+from .label_decoding import LabelDecoding, unlabelled_id
+from .text_files import read_json_file
 
 # Written into a prepared folder last of all, so that a folder that has it is whole.
 PREPARED_BENCHMARK_FILE = "benchmark.json"
@@ -102,7 +102,7 @@ class SegmentationBenchmark:
     @property
     def unlabelled_id(self) -> int:
         """What prepared label maps hold where nothing is annotated: 255, or 65535 in maps of 16 bits."""
-        return 255 if len(self.class_names) <= 255 else 65535
+        return unlabelled_id(len(self.class_names))
 
     def prepared(self) -> "SegmentationBenchmark":
         """Returns how a prepared folder of this benchmark is to be read: the same measure on label maps of class ids.
@@ -267,7 +267,16 @@ def find_benchmark(name: str) -> SegmentationBenchmark:
         raise ValueError(f"There is no benchmark {name!r}: take one of {', '.join(BENCHMARKS)}.") from error
 
 
-def prepared_benchmark_name(folder: str | Path) -> str | None:
-    """Returns which benchmark a folder was prepared for; None if it was made otherwise (or is an id on the Hub)."""
-    record = Path(folder) / PREPARED_BENCHMARK_FILE
-    return json.loads(record.read_text(encoding="utf-8")).get("benchmark") if record.is_file() else None
+def read_preparation_record(folder: str | Path) -> dict[str, Any] | None:
+    """Returns what a prepared folder says of itself; None if it was made otherwise (or is an id on the Hub).
+
+    Raises:
+        ValueError: the record cannot be read.
+    """
+    path = Path(folder) / PREPARED_BENCHMARK_FILE
+    if not path.is_file():
+        return None
+    record = read_json_file(path, "record of a preparation")
+    if not isinstance(record, dict) or not {"benchmark", "unlabelled_id", "splits"} <= record.keys():
+        raise ValueError(f"{path} is no record of a preparation: make the folder anew with `fgaseg prepare`.")
+    return record

@@ -10,6 +10,7 @@ import torch
 
 from ..model.label_map_reading import label_map_to_array
 from .class_prompts import encode_prompts, prompts_of_classes
+from .label_decoding import read_ids, unlabelled_id
 
 
 class FGASegDataCollator:
@@ -28,7 +29,8 @@ class FGASegDataCollator:
         processor: an `FGASegProcessor`; encodes the class names once.
         class_names: names in id order.
         prompts: what to ask for, one text a class name and maybe some the same; the names themselves if None.
-        ignored_ids: ids of the data set's label maps that mean "not annotated".
+        ignored_ids: ids of the data set's label maps that mean "not annotated"; None: 255, or with more than 255 class
+            names 65535.
         ignore_index: label that the model reads so; `semantic_loss_ignore_index` of its config.
         image_column: entry of a row that holds the picture.
         annotation_column: entry of a row that holds the label map.
@@ -46,7 +48,7 @@ class FGASegDataCollator:
         class_names: Sequence[str],
         *,
         prompts: Sequence[str] | None = None,
-        ignored_ids: Iterable[int] = (255,),
+        ignored_ids: Iterable[int] | None = None,
         ignore_index: int = 255,
         image_column: str = "image",
         annotation_column: str = "annotation",
@@ -55,7 +57,9 @@ class FGASegDataCollator:
     ) -> None:
         self.processor = processor
         self.class_names = list(class_names)
-        self.ignored_ids = tuple(ignored_ids)
+        if ignored_ids is None:
+            ignored_ids = (unlabelled_id(len(self.class_names)),)
+        self.ignored_ids = tuple(read_ids(ignored_ids, "ignored_ids"))
         self.ignore_index = ignore_index
         self.image_column = image_column
         self.annotation_column = annotation_column
@@ -118,6 +122,13 @@ class FGASegDataCollator:
                     f"A row has no {column!r}, only {', '.join(rows[0])}; name the right columns with `image_column` "
                     "and `annotation_column`, and keep Trainer from dropping them by `remove_unused_columns=False`."
                 )
+        for number, row in enumerate(rows):
+            for column in (self.image_column, self.annotation_column):
+                if row[column] is None:
+                    raise ValueError(
+                        f"Sample {number} of a batch has nothing in its column {column!r}: leave such rows out of the "
+                        "data set, as `--skip_unannotated` does."
+                    )
         label_maps = [self._to_labels(row[self.annotation_column]) for row in rows]
         prepared = self.processor(
             images=[row[self.image_column] for row in rows], segmentation_maps=label_maps, return_tensors="pt"

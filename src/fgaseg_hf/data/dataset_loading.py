@@ -5,21 +5,19 @@ A data set is whatever `datasets` loads with a picture column and a label map co
 Hub's layout, or a folder that `save_to_disk` wrote.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-import datasets
-
-from .benchmarks import find_benchmark, prepared_benchmark_name
+from .benchmarks import SegmentationBenchmark, find_benchmark, read_preparation_record
 from .class_list_files import load_class_names, load_id_map, load_prompts
 from .class_prompts import PromptedSynonyms
-from .label_decoding import LabelDecoding
-from .segmentation_split import SegmentationSplit
+from .label_decoding import LabelDecoding, unlabelled_id
+from .segmentation_split import SegmentationSplit, split_column
+from .split_rows import annotated_rows, load_split
 
-# Into how many parts, to be shared among processes and workers, a folder of `save_to_disk` is cut when it is streamed.
-MAX_STREAM_PARTS = 64
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -63,9 +61,22 @@ class DatasetArguments:
         default=None, metadata={"help": 'JSON file of class names by group, such as {"seen": [...], "unseen": [...]}'}
     )
     ignored_ids: list[int] | None = field(
-        default=None, metadata={"help": "ids that mean 'not annotated'; 255 by default"}
+        default=None,
+        metadata={
+            "help": "ids that mean 'not annotated', or nothing behind it for none; by default the benchmark's, or 255 "
+            "(65535 where 255 is a class)"
+        },
     )
-    id_map: str | None = field(default=None, metadata={"help": "JSON file of raw ids to class ids; others are ignored"})
+    id_map: str | None = field(
+        default=None,
+        metadata={
+            "help": 'raw ids to class ids, a JSON file or the text itself, as in \'{"0": 0, "255": 1}\'; others are '
+            "ignored"
+        },
+    )
+    skip_unannotated: bool = field(
+        default=False, metadata={"help": "leave out rows that have no picture or no label map"}
+    )
     background_id: int | None = field(
         default=None, metadata={"help": "class that every prediction from this id on counts as"}
     )
@@ -75,38 +86,6 @@ class DatasetArguments:
     num_checked_label_maps: int = field(
         default=2000, metadata={"help": "label maps to check for wrong ids at the start (each is checked on use too)"}
     )
-
-
-def load_split(
-    path: str, split: str, revision: str | None = None, subset: str | None = None, streaming: bool = False
-) -> Any:
-    """Loads one split of a data set.
-
-    Args:
-        path: Hub id, local folder in the Hub's layout, or a folder written by `save_to_disk`.
-        split: name of the split.
-        revision: commit, tag or branch of a Hub data set.
-        subset: configuration name of the data set, if it has several.
-        streaming: whether to read rows as they are needed, without fetching and storing the whole split first.
-
-    Returns:
-        A `datasets.Dataset`, or a `datasets.IterableDataset` if it is streamed.
-
-    Raises:
-        ValueError: there is no such data set or split.
-    """
-    folder = Path(path)
-    if (folder / "dataset_dict.json").is_file() or (folder / "dataset_info.json").is_file():
-        loaded = datasets.load_from_disk(path)
-        if not isinstance(loaded, datasets.Dataset):
-            if split not in loaded:
-                raise ValueError(f"The data set {path} has no split {split!r}, only {', '.join(loaded)}.")
-            loaded = loaded[split]
-        return loaded.to_iterable_dataset(num_shards=min(len(loaded), MAX_STREAM_PARTS)) if streaming else loaded
-    try:
-        return datasets.load_dataset(path, subset, split=split, revision=revision, streaming=streaming)
-    except (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
-        raise ValueError(f"There is no data set {path!r}, neither as a folder nor (reachable) on the Hub.") from error
 
 
 def default_split(arguments: DatasetArguments) -> str:
@@ -124,55 +103,94 @@ def load_segmentation_splits(
     Raises:
         ValueError: the data set, a split, a column, the class names or the id map do not exist or do not fit.
     """
-    benchmark_name = arguments.benchmark
-    if benchmark_name is None and arguments.dataset is not None:
-        benchmark_name = prepared_benchmark_name(arguments.dataset)
-    benchmark = find_benchmark(benchmark_name or "folder")
-    path = arguments.dataset or benchmark.hub_id
-    if path is None:
-        raise ValueError(
-            "--dataset is missing: a Hub id or a folder in the Hub's layout, such as `fgaseg prepare` makes of "
-            "published files."
-        )
+    benchmark, path = _find_data(arguments)
     if arguments.class_names or not benchmark.class_names:
         class_names = load_class_names(path, arguments.class_names)
     else:
         class_names = list(benchmark.class_names)
-    if not benchmark.class_names:
-        benchmark = replace(benchmark, class_names=tuple(class_names))
-    prepared_for = prepared_benchmark_name(path)
-    if prepared_for is not None:
-        if prepared_for != benchmark.name:
-            raise ValueError(f"The folder {path} was prepared for {prepared_for}, not for {benchmark.name}.")
-        benchmark = benchmark.prepared()
+    record = read_preparation_record(path)
+    if record is not None:
+        if record["benchmark"] != benchmark.name:
+            raise ValueError(f"The folder {path} was prepared for {record['benchmark']}, not for {benchmark.name}.")
+        benchmark = replace(benchmark.prepared(), ignored_ids=(record["unlabelled_id"],))
+    elif not benchmark.class_names:
+        benchmark = replace(benchmark, ignored_ids=(unlabelled_id(len(class_names)),))
 
     id_map = load_id_map(arguments.id_map) if arguments.id_map else benchmark.id_map
-    ignored_ids = benchmark.ignored_ids if arguments.ignored_ids is None else tuple(arguments.ignored_ids)
     benchmark = replace(
         benchmark,
+        class_names=benchmark.class_names or tuple(class_names),
+        image_column=_given(arguments.image_column, benchmark.image_column),
+        annotation_column=_given(arguments.annotation_column, benchmark.annotation_column),
         prompts=tuple(load_prompts(arguments.prompts)) if arguments.prompts else benchmark.prompts,
         prompted_synonyms=_given(arguments.prompted_synonyms, benchmark.prompted_synonyms),
         background_id=_given(arguments.background_id, benchmark.background_id),
     )
     prompted = benchmark.prompted_classes(class_names)
-    revision = _given(arguments.dataset_revision, None if arguments.dataset else benchmark.revision)
     return {
         name: SegmentationSplit(
-            rows=load_split(path, name, revision, arguments.dataset_subset, streaming=name in streamed_names),
+            rows=_load_rows(arguments, benchmark, path, name, streaming=name in streamed_names),
             class_names=class_names,
-            image_column=_given(arguments.image_column, benchmark.image_column),
-            annotation_column=_given(arguments.annotation_column, benchmark.annotation_column),
+            image_column=benchmark.image_column,
+            annotation_column=benchmark.annotation_column,
             decoding=_given(arguments.decoding, benchmark.decoding),
-            ignored_ids=ignored_ids or (),
+            ignored_ids=_ignored_ids(arguments, benchmark, class_names, id_map),
             id_map=id_map,
             ignore_unmapped_ids=arguments.id_map is not None or benchmark.ignored_ids is None,
             prompts=[prompt for prompt, _ in prompted],
             class_of_prompt=[class_id for _, class_id in prompted],
             background_id=benchmark.background_id,
             max_short_side=_given(arguments.max_short_side, benchmark.max_short_side),
+            title=f"the split {name!r} of {path}",
         )
         for name in names
     }
+
+
+def _find_data(arguments: DatasetArguments) -> tuple[SegmentationBenchmark, str]:
+    """Returns the benchmark that says how data are read, and where they are."""
+    record = None if arguments.dataset is None else read_preparation_record(arguments.dataset)
+    benchmark = find_benchmark(arguments.benchmark or (record or {}).get("benchmark") or "folder")
+    path = arguments.dataset or benchmark.hub_id
+    if path is None:
+        raise ValueError(
+            "--dataset is missing: a Hub id or a folder in the Hub's layout, such as `fgaseg prepare` makes of "
+            "published files."
+        )
+    return benchmark, path
+
+
+def _ignored_ids(
+    arguments: DatasetArguments,
+    benchmark: SegmentationBenchmark,
+    class_names: Sequence[str],
+    id_map: dict[int, int] | None,
+) -> tuple[int, ...]:
+    """Returns the ids that are not annotated: those that were given, or the benchmark's, of which none is a class."""
+    if arguments.ignored_ids is not None:
+        return tuple(arguments.ignored_ids)
+    is_class = range(len(class_names)) if id_map is None else id_map
+    return tuple(ignored for ignored in benchmark.ignored_ids or () if ignored not in is_class)
+
+
+def _load_rows(
+    arguments: DatasetArguments, benchmark: SegmentationBenchmark, path: str, split: str, streaming: bool
+) -> Any:
+    """Loads a split's rows; on request without those that lack their picture or label map."""
+    revision = _given(arguments.dataset_revision, None if arguments.dataset else benchmark.revision)
+    rows = load_split(path, split, revision, arguments.dataset_subset, streaming)
+    if not arguments.skip_unannotated:
+        return rows
+    annotated = annotated_rows(rows, benchmark.image_column, split_column(benchmark.annotation_column)[0])
+    if not streaming and len(annotated) < len(rows):
+        logger.warning(
+            "In the split %r of %s: %d of %d rows are left out, since they have no picture or no label map.",
+            split,
+            path,
+            len(rows) - len(annotated),
+            len(rows),
+        )
+    return annotated
 
 
 def _given(argument: Any, default: Any) -> Any:

@@ -2,6 +2,7 @@
 """From label maps as they were published to arrays of ids, and down to the size that a benchmark measures at."""
 
 from functools import cache
+from operator import index
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -9,10 +10,34 @@ from PIL import Image
 
 from ..model.label_map_reading import label_map_to_array
 from ..model.picture_reading import open_picture
+from .text_files import quoted
 
 # What a label map's numbers are: class ids in one channel (or palette indices), the colours of Pascal VOC's palette
 # (palette pictures are taken too), or the colour code of the full ADE20K.
 LabelDecoding = Literal["index", "voc_colours", "ade20k_code"]
+
+
+def unlabelled_id(num_classes: int) -> int:
+    """Returns the id that is never a class and so can mean "not annotated": 255, or 65535 where 255 is a class."""
+    return 255 if num_classes <= 255 else 65535
+
+
+def read_ids(ids: Any, argument: str) -> list[int]:
+    """Returns a list of ids as whole numbers.
+
+    Args:
+        ids: any iterable of whole numbers.
+        argument: what messages call it.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        if isinstance(ids, str | bytes):
+            raise TypeError
+        return [index(label) for label in ids]
+    except TypeError:
+        raise ValueError(f"`{argument}` is {quoted(ids)}, but must list whole numbers, as [0, 255] does.") from None
 
 
 def decode_label_map(label_map: Any, decoding: LabelDecoding = "index") -> np.ndarray:

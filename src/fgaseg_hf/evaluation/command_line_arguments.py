@@ -14,6 +14,8 @@ from transformers import HfArgumentParser
 
 # Arguments that name a file: what a configuration names so may lie beside it.
 FILE_ARGUMENTS = ("class_groups", "class_names", "id_map", "model_config", "prompts")
+# Lists of which an empty one says something else than none.
+MAY_BE_EMPTY = {"ignored_ids"}
 
 
 class MissingPackage(ImportError):
@@ -67,6 +69,9 @@ def parse_arguments(
     parser = HfArgumentParser(
         list(dataclass_types), description=(description or "").split("\n\n")[0], allow_abbrev=False
     )
+    for action in parser._actions:
+        if action.dest in MAY_BE_EMPTY:
+            action.nargs = "*"
     parser.add_argument(
         "--config",
         nargs="+",

@@ -20,14 +20,19 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from tqdm.auto import tqdm
 from transformers import AutoProcessor
 
+from ..data.annotated_share import describe_odd_annotation
 from ..data.class_list_files import load_class_groups
 from ..data.dataset_loading import DatasetArguments, default_split, load_segmentation_splits
 from ..data.segmentation_split import SegmentationSplit, spread_evenly
+from ..data.split_rows import folder_stamp
+from ..data.text_files import quoted, shortened
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
 from ..model.processing_fgaseg import FGASegProcessor
+from ..model.text_encoding import hash_tokenizer
 from ..release.checkpoint_hashes import hash_checkpoint
 from .command_line_arguments import parse_arguments, run_script
 from .evaluation_arguments import EvaluationArguments
@@ -40,7 +45,7 @@ from .segmentation_evaluation import (
     evaluate_segmentation,
     runs_on_cpu,
 )
-from .segmentation_results import format_class_table
+from .segmentation_results import SegmentationResult, format_class_table
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -48,13 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     options, dataset = parse_arguments((EvaluationArguments, DatasetArguments), arguments, description=__doc__)
     options.fill_in(dataset)
+    class_groups = load_class_groups(dataset.class_groups) if dataset.class_groups else None
+    make_parent_folder(options.output)
     run = describe_run(arguments)
     accelerator = Accelerator(cpu=runs_on_cpu())
     model, processor = load_model(options, accelerator.device)
     with accelerator.main_process_first():
         split_name = options.split or default_split(dataset)
         split = load_segmentation_splits(dataset, [split_name])[split_name]
-    class_groups = load_class_groups(dataset.class_groups) if dataset.class_groups else None
     measured = describe_measurement(options, dataset, split_name, split, model, processor)
     partial_counts = keep_counts(options, measured, split)
 
@@ -72,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     if accelerator.is_main_process:
         print(format_class_table(evaluation.metric.compute(class_groups), class_groups))
         print(f"{evaluation.metric.num_pictures} pictures in {evaluation.seconds:.0f} s")
+        remark = describe_odd_result(evaluation.metric.compute())
+        if remark is not None:
+            print(f"Look at the label maps: {remark}.")
         write_report(options, report)
     accelerator.wait_for_everyone()
     predictor = SegmentationPredictor(model, processor, split, options.to_protocol(), accelerator.device)
@@ -82,14 +91,38 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     return report
 
 
+def make_parent_folder(output: str | None) -> None:
+    """Makes the folder that a result will lie in: what cannot be made is found out before anything is measured.
+
+    Raises:
+        ValueError: it cannot be made.
+    """
+    if output is not None:
+        folder = Path(output).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"The folder {folder} of --output cannot be made ({error.strerror}).") from error
+
+
 def load_model(
     options: EvaluationArguments, device: torch.device
 ) -> tuple[FGASegForSemanticSegmentation, FGASegProcessor]:
-    """Loads the model in full precision, with the fields of its config that the arguments change, and its processor."""
-    model = FGASegForSemanticSegmentation.from_pretrained(
-        options.model, dtype=torch.float32, **options.config_overrides()
-    )
-    processor = AutoProcessor.from_pretrained(options.model)
+    """Loads the model in full precision, with the fields of its config that the arguments change, and its processor.
+
+    Raises:
+        ValueError: there is no such model, or it cannot be read.
+    """
+    try:
+        model = FGASegForSemanticSegmentation.from_pretrained(
+            options.model, dtype=torch.float32, **options.config_overrides()
+        )
+        processor = AutoProcessor.from_pretrained(options.model)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"The model {quoted(options.model)} cannot be loaded ({shortened(error)}): give --model the folder or id "
+            "of an FGASeg checkpoint."
+        ) from error
     if options.prompt_templates is not None:
         processor = FGASegProcessor(processor.image_processor, processor.tokenizer, options.prompt_templates)
     return model.to(device).eval(), processor
@@ -108,8 +141,9 @@ def describe_measurement(
         "model": options.model,
         "checkpoint": hash_checkpoint(options.model or ""),
         "config_sha256": hashlib.sha256(model.config.to_json_string().encode()).hexdigest(),
+        "processor_sha256": hash_processor(processor),
         "dataset": dataclasses.asdict(dataset),
-        "rows_fingerprint": getattr(split.rows, "_fingerprint", None),
+        "rows_fingerprint": fingerprint_rows(dataset, split),
         "labels": describe_labels(split),
         "split": split_name,
         "protocol": dataclasses.asdict(options.to_protocol())
@@ -120,6 +154,19 @@ def describe_measurement(
             "prompt_templates": processor.prompt_templates,
         },
     }
+
+
+def hash_processor(processor: FGASegProcessor) -> str:
+    """Hashes how pictures and words are turned into a model's inputs."""
+    settings = processor.image_processor.to_json_string()
+    return hashlib.sha256(f"{settings} {hash_tokenizer(processor.tokenizer)}".encode()).hexdigest()
+
+
+def fingerprint_rows(dataset: DatasetArguments, split: SegmentationSplit) -> str:
+    """Returns a text that changes with the rows that are measured on: with the files of a folder, or a Hub revision."""
+    folder = Path(dataset.dataset) if dataset.dataset is not None else None
+    stamp = folder_stamp(folder) if folder is not None and folder.is_dir() else ""
+    return hashlib.sha256(f"{split.rows._fingerprint} {stamp}".encode()).hexdigest()
 
 
 def keep_counts(
@@ -157,9 +204,14 @@ def describe_evaluation(
 def write_report(options: EvaluationArguments, report: dict[str, Any]) -> None:
     """Writes the JSON file, if one was asked for."""
     if options.output:
-        Path(options.output).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(Path(options.output), json.dumps(report, indent=2) + "\n")
         print(f"The result lies in {options.output}")
+
+
+def describe_odd_result(result: SegmentationResult) -> str | None:
+    """Says which classes no label map holds, and how much is ignored where that is more than half."""
+    names = [row.name for row in result.classes]
+    return describe_odd_annotation(names, [row.num_true_pixels for row in result.classes], result.num_ignored_pixels)
 
 
 def save_pictures(
@@ -191,7 +243,7 @@ def describe_labels(split: SegmentationSplit) -> dict[str, Any]:
         "image_column": split.image_column,
         "annotation_column": split.annotation_column,
         "decoding": split.decoding,
-        "ignored_ids": list(split.ignored_ids),
+        "ignored_ids": list(split.ignored_ids or ()),
         "id_map": id_map or None,
         "ignore_unmapped_ids": split.ignore_unmapped_ids,
         "prompts": split.prompts,

@@ -69,6 +69,8 @@ class EvaluationArguments:
                 self.worst = [self.worst[0], str(Path(self.output).with_suffix("")) + "_worst"]
             if len(self.worst) != 2 or not self.worst[0].isdigit():
                 raise ValueError("--worst takes a number and, without --output, a folder, as in --worst 20 pictures.")
+        if self.output is not None and Path(self.output).is_dir():
+            raise ValueError(f"--output is the folder {self.output}: name a JSON file in it.")
         if self.save_every < 1:
             raise ValueError(f"--save_every is {self.save_every}, but must be at least 1.")
 

@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,14 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from .run_description import write_atomically
+
+logger = logging.getLogger(__name__)
+
+# Counted up when files of an earlier version can no longer be added to.
+COUNTS_FORMAT = 2
 
 
 @dataclass
@@ -38,7 +44,8 @@ class PartialCounts:
     """A folder of counts, one file a process and session.
 
     No file is ever merged into another: each holds parts that no other holds, so that their sum is exact whatever
-    moment a process is killed in. On several machines the folder must be one that all of them see.
+    moment a process is killed in. A file that is not whole is left out, with a line that says so, and its parts are
+    counted again. On several machines the folder must be one that all of them see.
 
     Args:
         folder: where the files lie; it may hold those of other evaluations, which are left alone.
@@ -55,7 +62,8 @@ class PartialCounts:
     @property
     def key(self) -> str:
         """Hash of the arguments."""
-        return hashlib.sha256(json.dumps(self.arguments, sort_keys=True).encode()).hexdigest()[:16]
+        depends_on = [COUNTS_FORMAT, self.arguments]
+        return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:16]
 
     def load(self, nothing: CountsSoFar) -> CountsSoFar:
         """Sums what earlier sessions have counted, and begins a new session.
@@ -68,12 +76,16 @@ class PartialCounts:
         seconds: dict[int, float] = {}
         for path in self._files():
             session = int(path.name.split("-")[2])
-            with safe_open(path, framework="pt") as file:
-                for name, counts in state.items():
-                    counts += file.get_tensor(f"state.{name}")
-                done |= file.get_tensor("done").numpy()
-                scores += file.get_tensor("scores").numpy()
-                seconds[session] = max(seconds.get(session, 0.0), float(file.get_tensor("seconds")))
+            seconds.setdefault(session, 0.0)
+            counts = _read_counts(path, nothing)
+            if counts is None:
+                logger.warning("The counts in %s are not whole: their pictures are counted again.", path)
+                continue
+            for name, tensor in counts.state.items():
+                state[name] += tensor
+            done |= counts.done
+            scores += counts.scores
+            seconds[session] = max(seconds[session], counts.seconds)
         self._session = max(seconds, default=-1) + 1
         return CountsSoFar(state, done, scores, sum(seconds.values()))
 
@@ -86,12 +98,9 @@ class PartialCounts:
     def save(self, process_index: int, counts: CountsSoFar) -> None:
         """Writes what this process has counted in this session, in the place of what it wrote before."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"state.{name}": tensor.cpu().contiguous() for name, tensor in counts.state.items()}
-        tensors["done"] = torch.from_numpy(counts.done)
-        tensors["scores"] = torch.from_numpy(counts.scores)
-        tensors["seconds"] = torch.tensor(counts.seconds, dtype=torch.float64)
+        tensors = _to_tensors(counts)
         path = self.folder / f"counts-{self.key}-{self._session}-{process_index}.safetensors"
-        write_atomically(path, safetensors.torch.save(tensors))
+        write_atomically(path, safetensors.torch.save(tensors, {"sha256": _hash_tensors(tensors)}))
 
     def remove(self) -> None:
         """Removes the files, once the result is written."""
@@ -102,3 +111,35 @@ class PartialCounts:
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob(f"counts-{self.key}-*.safetensors"))
+
+
+def _to_tensors(counts: CountsSoFar) -> dict[str, torch.Tensor]:
+    tensors = {f"state.{name}": tensor.cpu().contiguous() for name, tensor in counts.state.items()}
+    return tensors | {
+        "done": torch.from_numpy(counts.done),
+        "scores": torch.from_numpy(counts.scores),
+        "seconds": torch.tensor(counts.seconds, dtype=torch.float64),
+    }
+
+
+def _hash_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
+    contents = hashlib.sha256()
+    for name in sorted(tensors):
+        contents.update(f"{name} {tuple(tensors[name].shape)}".encode())
+        contents.update(tensors[name].numpy().tobytes())
+    return contents.hexdigest()
+
+
+def _read_counts(path: Path, like: CountsSoFar) -> CountsSoFar | None:
+    """Reads a file of counts; None if it was cut off, or holds what was never written."""
+    expected = {name: tensor.shape for name, tensor in _to_tensors(like).items()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            sha256 = (file.metadata() or {}).get("sha256")
+    except (SafetensorError, OSError, ValueError):
+        return None
+    if {name: tensor.shape for name, tensor in tensors.items()} != expected or sha256 != _hash_tensors(tensors):
+        return None
+    state = {name: tensors[f"state.{name}"] for name in like.state}
+    return CountsSoFar(state, tensors["done"].numpy(), tensors["scores"].numpy(), float(tensors["seconds"]))

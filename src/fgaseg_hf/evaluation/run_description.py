@@ -59,7 +59,11 @@ def processor_name() -> str:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file so that a reader, or a later run, finds the old content or the new one, never half of one."""
     unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+    with unfinished.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        # renamed only when it is on the disk: a machine that loses its power must not find the name without the content
+        file.flush()
+        os.fsync(file.fileno())
     unfinished.replace(path)
 
 

@@ -154,18 +154,21 @@ class SegmentationPredictor:
             class_of_prompt = class_of_prompt[prompts]
             text_embeddings = text_embeddings[torch.from_numpy(prompts).to(text_embeddings.device)]
         pictures = [picture for picture, _ in samples]
-        predicted = self._predict_prompts(pictures, text_embeddings)
+        predicted = self._predict_prompts(pictures, text_embeddings, rows)
         return [
             (picture, labels, class_of_prompt[prompt_map])
             for (picture, labels), prompt_map in zip(samples, predicted, strict=True)
         ]
 
-    def _predict_prompts(self, pictures: list[Image.Image], text_embeddings: torch.Tensor) -> list[np.ndarray]:
+    def _predict_prompts(
+        self, pictures: list[Image.Image], text_embeddings: torch.Tensor, rows: Sequence[int]
+    ) -> list[np.ndarray]:
         """Returns for each pixel (H, W) of some pictures which of the prompts fits best."""
         device, protocol = text_embeddings.device, self.protocol
         if protocol.view == "whole":
             pixel_values = self.processor(images=pictures, return_tensors="pt")["pixel_values"].to(device)
             outputs = self.model(pixel_values=pixel_values, text_embeddings=text_embeddings)
+            check_scores(outputs.logits, rows)
             label_maps = self.processor.post_process_semantic_segmentation(
                 outputs, target_sizes=[picture.size[::-1] for picture in pictures]
             )
@@ -182,8 +185,28 @@ class SegmentationPredictor:
                 resized_size=protocol.resized_size,
                 batch_size=protocol.batch_size,
             )
+            for row, score in zip(rows, scores, strict=True):
+                check_scores(score[None], [row])
             label_maps = [score.argmax(0) for score in scores]
         return [label_map.cpu().numpy() for label_map in label_maps]
+
+
+def check_scores(scores: torch.Tensor, rows: Sequence[int]) -> None:
+    """Refuses scores that are not numbers: the best class of a pixel would be the first, and count as an answer.
+
+    Args:
+        scores: (pictures, classes, height, width).
+        rows: the pictures' places in the split.
+
+    Raises:
+        ValueError: a score is NaN; says of which picture.
+    """
+    wrong = scores.isnan().flatten(1).any(1).tolist()
+    if any(wrong):
+        raise ValueError(
+            f"The model's scores of row {rows[wrong.index(True)]} are not numbers (NaN), so nothing can be measured: "
+            "look for NaN among its weights, or load it in float32."
+        )
 
 
 def evaluate_segmentation(

@@ -34,7 +34,7 @@ class SegmentationIoU(evaluate.Metric):
 
     Args:
         class_names: names in id order.
-        ignored_ids: labels that are not annotated.
+        ignored_ids: labels that are not annotated; see `SegmentationConfusionMatrix`.
         class_groups: class names by group, such as {"seen": [...], "unseen": [...]}.
         **settings: those of `evaluate.load`.
 
@@ -47,7 +47,7 @@ class SegmentationIoU(evaluate.Metric):
         self,
         *,
         class_names: Sequence[str],
-        ignored_ids: Iterable[int] = (255,),
+        ignored_ids: Iterable[int] | None = None,
         class_groups: Mapping[str, Sequence[str]] | None = None,
         **settings: Any,
     ) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..data.label_decoding import read_ids, unlabelled_id
+from ..data.text_files import quoted
 from .pixel_counts import ClassCounts, ContourCounts, PairCounts
 from .segmentation_results import SegmentationResult, result_of_totals
 
@@ -24,6 +26,7 @@ class SegmentationConfusionMatrix:
     Args:
         class_names: names in id order; their number is the size of the matrix.
         ignored_ids: labels that are not annotated; such pixels are not counted. May lie inside or outside the list.
+            None: 255, or with more than 255 classes 65535.
         keep_matrix: whether to keep the whole matrix (who is mistaken for whom) besides the totals; by default up to
             2,048 classes.
         background_id: the class that every prediction of this id or above counts as, as in PAS-20b, where 59 prompts
@@ -35,6 +38,7 @@ class SegmentationConfusionMatrix:
         totals: (3, classes) int64: hits, true pixels, predicted pixels.
         boundary_totals: the same of the pixels along contours, or None.
         num_pictures: label maps that were counted.
+        num_map_pixels: pixels of these maps, annotated or not.
 
     Raises:
         ValueError: no class name, or one twice; the background is no class; or the ratio is not between 0 and 1.
@@ -50,19 +54,23 @@ class SegmentationConfusionMatrix:
     def __init__(
         self,
         class_names: Sequence[str],
-        ignored_ids: Iterable[int] = (255,),
+        ignored_ids: Iterable[int] | None = None,
         *,
         keep_matrix: bool | None = None,
         background_id: int | None = None,
         boundary_ratio: float | None = None,
     ) -> None:
-        if not class_names:
+        if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
+            raise ValueError(f"`class_names` is {quoted(class_names)}, but must be a list of names.")
+        if not len(class_names):
             raise ValueError("`class_names` is empty; the metric needs at least one class name.")
         if len(set(class_names)) != len(class_names):
             twice = next(name for name in class_names if list(class_names).count(name) > 1)
-            raise ValueError(f"`class_names` holds {twice!r} twice; every class needs a name of its own.")
+            raise ValueError(f"`class_names` holds {quoted(twice)} twice; every class needs a name of its own.")
         self.class_names = list(class_names)
-        self.ignored_ids = tuple(sorted({int(label) for label in ignored_ids}))
+        if ignored_ids is None:
+            ignored_ids = (unlabelled_id(len(self.class_names)),)
+        self.ignored_ids = tuple(sorted(set(read_ids(ignored_ids, "ignored_ids"))))
         if background_id is not None and not 0 <= background_id < self.num_classes:
             raise ValueError(
                 f"`background_id` is {background_id}, but must be one of the {self.num_classes} classes (ids 0 to "
@@ -78,6 +86,7 @@ class SegmentationConfusionMatrix:
         )
         self._contours = None if boundary_ratio is None else ContourCounts(self.num_classes, boundary_ratio)
         self.num_pictures = 0
+        self.num_map_pixels = 0
 
     @property
     def num_classes(self) -> int:
@@ -118,6 +127,7 @@ class SegmentationConfusionMatrix:
         for counts in self._state().values():
             counts.zero_()
         self.num_pictures = 0
+        self.num_map_pixels = 0
 
     def update(self, prediction: torch.Tensor | np.ndarray, label: torch.Tensor | np.ndarray) -> None:
         """Counts one label map, or a stack of them of one size.
@@ -141,6 +151,7 @@ class SegmentationConfusionMatrix:
             if self._contours is not None:
                 self._contours.add(prediction, label)
         self.num_pictures += 1 if label.ndim <= 2 else len(label)
+        self.num_map_pixels += label.numel()
 
     def _count_in_one_pass(self, prediction: torch.Tensor, label: torch.Tensor) -> bool:
         """Counts a map on the CPU in the least time; returns False, having counted nothing, where it cannot.
@@ -176,6 +187,7 @@ class SegmentationConfusionMatrix:
             raise ValueError("Totals cannot fill a whole matrix; make the metric with `keep_matrix=False`.")
         self._pixels.counts.add_(totals.reshape(-1, 3, self.num_classes).sum(0).to(self._pixels.counts))
         self.num_pictures += num_pictures
+        self.num_map_pixels += int(totals.reshape(-1, 3, self.num_classes)[:, 1].sum())
 
     def _check_ids(self, prediction: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Checks the ids; returns both maps, the label with `num_classes` where nothing is annotated."""
@@ -217,6 +229,7 @@ class SegmentationConfusionMatrix:
         for name, counts in self._state().items():
             counts += other._state()[name].to(counts.device)
         self.num_pictures += other.num_pictures
+        self.num_map_pixels += other.num_map_pixels
 
     def synchronize(self, accelerator: Any) -> None:
         """Sums the counts over all processes of an `accelerate.Accelerator`, exactly; afterwards all hold the sum.
@@ -225,13 +238,14 @@ class SegmentationConfusionMatrix:
         """
         for counts in self._state().values():
             counts.copy_(accelerator.reduce(counts.to(accelerator.device), reduction="sum"))
-        num_pictures = torch.tensor([self.num_pictures], device=accelerator.device)
-        self.num_pictures = int(accelerator.reduce(num_pictures, reduction="sum"))
+        numbers = torch.tensor([self.num_pictures, self.num_map_pixels], device=accelerator.device)
+        self.num_pictures, self.num_map_pixels = accelerator.reduce(numbers, reduction="sum").tolist()
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Returns a copy of all counts, to be stored and given to `load_state_dict` of a metric made alike."""
         state = {name: counts.clone() for name, counts in self._state().items()}
-        return state | {"num_pictures": torch.tensor(self.num_pictures)}
+        numbers = ("num_pictures", "num_map_pixels")
+        return state | {name: torch.tensor(getattr(self, name)) for name in numbers}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Takes the counts that `state_dict` returned in the place of the present ones.
@@ -244,6 +258,7 @@ class SegmentationConfusionMatrix:
         for name, counts in self._state().items():
             counts.copy_(state[name])
         self.num_pictures = int(state["num_pictures"])
+        self.num_map_pixels = int(state["num_map_pixels"])
 
     def compute(self, class_groups: Mapping[str, Sequence[str]] | None = None) -> SegmentationResult:
         """Turns the counts into numbers.
@@ -259,14 +274,25 @@ class SegmentationConfusionMatrix:
             ValueError: a group names a class that is not in the list.
         """
         return result_of_totals(
-            self.class_names, self.totals, self.boundary_totals, self.num_pictures, class_groups or {}
+            self.class_names,
+            self.totals,
+            self.boundary_totals,
+            self.num_pictures,
+            self.num_map_pixels,
+            class_groups or {},
         )
 
 
 def _as_integers(ids: torch.Tensor | np.ndarray, what: str) -> torch.Tensor:
-    if isinstance(ids, np.ndarray):
+    if not isinstance(ids, torch.Tensor):
+        try:
+            array = np.asarray(ids)
+        except ValueError as error:
+            raise ValueError(f"The {what} is no array: {quoted(ids)}.") from error
+        if array.dtype.kind not in "iu":
+            raise ValueError(f"The {what} is of type {array.dtype}, but must hold integer class ids.")
         # torch lacks most operations on the unsigned types of more than 8 bits, in which label maps arrive
-        ids = torch.from_numpy(ids.astype(np.int64) if ids.dtype.kind == "u" and ids.itemsize > 1 else ids)
+        ids = torch.from_numpy(array.astype(np.int64) if array.dtype.kind == "u" and array.itemsize > 1 else array)
     if ids.dtype in (torch.uint16, torch.uint32, torch.uint64):
         ids = ids.to(torch.int64)
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:

@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -47,6 +47,7 @@ class SegmentationResult:
         harmonic_mean_iou: harmonic mean of the `mean_iou` of the groups "seen" and "unseen", if both exist.
         classes: one row a class.
         mean_boundary_iou: mean boundary IoU over the classes that the ground truth holds, if it was asked for.
+        num_ignored_pixels: pixels of the label maps that are not annotated, of those maps that were counted here.
     """
 
     mean_iou: float | None
@@ -60,6 +61,8 @@ class SegmentationResult:
     harmonic_mean_iou: float | None
     classes: list[ClassResult]
     mean_boundary_iou: float | None = None
+    # says nothing about quality, and totals that come from elsewhere lack it
+    num_ignored_pixels: int = field(default=0, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the result as plain dictionaries and lists, ready for JSON."""
@@ -88,6 +91,7 @@ def result_of_totals(
     totals: torch.Tensor,
     boundary_totals: torch.Tensor | None,
     num_pictures: int,
+    num_map_pixels: int,
     class_groups: Mapping[str, Sequence[str]],
 ) -> SegmentationResult:
     """Turns counts into numbers.
@@ -97,6 +101,7 @@ def result_of_totals(
         totals: hits, true pixels and predicted pixels of every class, (3, classes).
         boundary_totals: the same of the pixels along contours, or None.
         num_pictures: label maps that were counted.
+        num_map_pixels: pixels of these maps, annotated or not.
         class_groups: class names by group.
 
     Raises:
@@ -139,6 +144,7 @@ def result_of_totals(
         ),
         classes=classes,
         mean_boundary_iou=None if boundary_totals is None else _mean(boundary_iou[true > 0]),
+        num_ignored_pixels=num_map_pixels - int(total),
     )
 
 

@@ -22,12 +22,9 @@ def find_ade20k_847(source: Path) -> FoundSplits:
         raise ValueError(
             f"There is no file ADE_val_*_seg.png in {source}: name the unpacked folder of the full ADE20K."
         )
-    pictures = [
-        PublishedPicture(
-            stem.name,
-            stem.with_name(f"{stem.name}.jpg"),
-            picture_reader(stem.with_name(f"{stem.name}_seg.png"), decoding="ade20k_code"),
-        )
-        for stem in sorted(stems, key=lambda stem: stem.name)
-    ]
+    pictures = []
+    for stem in sorted(stems, key=lambda stem: (stem.name, stem)):
+        labels = stem.with_name(f"{stem.name}_seg.png")
+        read_labels = picture_reader(labels, decoding="ade20k_code")
+        pictures.append(PublishedPicture(stem.name, stem.with_name(f"{stem.name}.jpg"), labels, read_labels))
     yield "validation", (pictures, Counter())

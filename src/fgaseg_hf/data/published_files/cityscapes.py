@@ -14,5 +14,5 @@ def find_cityscapes(source: Path) -> FoundSplits:
     for path in sorted(folder.glob("*/*_leftImg8bit.png")):
         name = path.name.removesuffix("_leftImg8bit.png")
         labels = maps / path.parent.name / f"{name}_gtFine_labelIds.png"
-        pictures.append(PublishedPicture(name, path, picture_reader(labels)))
+        pictures.append(PublishedPicture(name, path, labels, picture_reader(labels)))
     yield "validation", (pictures, Counter())

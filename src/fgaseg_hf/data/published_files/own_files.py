@@ -6,15 +6,27 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..benchmarks import SegmentationBenchmark
-from .published_pictures import FoundSplits, find_file, find_folder, pair_files
+from ..class_list_files import CLASS_NAMES_FILE, load_class_names
+from .published_pictures import FoundSplits, find_file, find_folder, pair_files, pictures_in
 
 
 def find_own_files(source: Path) -> FoundSplits:
     """`images/*` and `annotations/*.png`, or one folder a split in both, and `class_names.txt`."""
     folder, maps = find_folder(source, ["images"]), find_folder(source, ["annotations", "masks", "labels"])
-    splits = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    splits = _folders_in(folder)
     if not splits:
         yield "validation", (pair_files(folder, maps), Counter())
+        return
+    for parent in (folder, maps):
+        beside = list(pictures_in(parent).values())
+        if beside:
+            raise ValueError(
+                f"The picture {beside[0]} lies beside the folders of the splits ({', '.join(splits)}): "
+                "move it into one of them."
+            )
+    alone = sorted(set(_folders_in(maps)) - set(splits))
+    if alone:
+        raise ValueError(f"There is a folder {maps / alone[0]} but no {folder / alone[0]}: put the pictures there.")
     for split in splits:
         yield split, (pair_files(folder / split, maps / split), Counter())
 
@@ -25,9 +37,10 @@ def with_own_class_names(benchmark: SegmentationBenchmark, source: Path) -> Segm
     Raises:
         ValueError: there is no such file, or it has an empty line or a name twice.
     """
-    path = find_file(source, ["class_names.txt"])
-    names = tuple(line.strip() for line in path.read_text(encoding="utf-8").rstrip().splitlines())
-    if not names or "" in names or len(set(names)) != len(names):
-        raise ValueError(f"The class names in {path} hold an empty line or a name twice: give each class a name.")
-    benchmark = replace(benchmark, class_names=names)
+    find_file(source, [CLASS_NAMES_FILE])
+    benchmark = replace(benchmark, class_names=tuple(load_class_names(source)))
     return replace(benchmark, ignored_ids=(benchmark.unlabelled_id,))
+
+
+def _folders_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

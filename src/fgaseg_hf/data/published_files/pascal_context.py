@@ -1,6 +1,7 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Pascal Context: masks of 59 classes in a JSON file, and label maps of 459 in MATLAB's."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..benchmarks import data_file
 from ..optional_packages import import_extra
+from ..text_files import read_json_file
 from .published_pictures import FoundSplits, LeftOut, PublishedPicture, find_file, find_folder
 
 
@@ -21,31 +23,25 @@ def find_pascal_context_59(source: Path) -> FoundSplits:
         source, [f"{parent}trainval_merged.json" for parent in ("", "VOC2010/", "VOCdevkit/VOC2010/")]
     )
     import_extra("pycocotools.mask")
+    content = read_json_file(annotations, "file of annotations")
     try:
-        content = json.loads(annotations.read_text(encoding="utf-8"))
         images = [image for image in content["images"] if image["phase"] == "val"]
         segments_of: dict[Any, list[dict[str, Any]]] = {image["image_id"]: [] for image in images}
         for segment in content["annos_segmentation"]:
             if segment["image_id"] in segments_of:
                 segments_of[segment["image_id"]].append(segment)
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"The file {annotations} is not Pascal Context's trainval_merged.json: get it anew."
         ) from error
 
     wanted = set(_pascal_context_pictures())
-    pictures = {
-        Path(image["file_name"]).stem: PublishedPicture(
-            Path(image["file_name"]).stem,
-            folder / image["file_name"],
-            _mask_painter(segments_of[image["image_id"]], image["height"], image["width"]),
-        )
-        for image in images
-    }
-    left_out = Counter({"not on the list of validation pictures": len(pictures.keys() - wanted)})
-    for name in wanted - pictures.keys():
-        pictures[name] = PublishedPicture(name, folder / f"{name}.jpg", _no_labels)
-    yield "validation", ([pictures[name] for name in sorted(wanted)], +left_out)
+    found = [_painted_picture(folder, image, segments_of[image["image_id"]]) for image in images]
+    pictures = [picture for picture in found if picture.name in wanted]
+    left_out = Counter({"not on the list of validation pictures": len(found) - len(pictures)})
+    for name in wanted - {picture.name for picture in pictures}:
+        pictures.append(PublishedPicture(name, folder / f"{name}.jpg", "", _no_labels))
+    yield "validation", (sorted(pictures, key=lambda picture: picture.name), +left_out)
 
 
 def find_pascal_context_459(source: Path) -> FoundSplits:
@@ -54,7 +50,7 @@ def find_pascal_context_459(source: Path) -> FoundSplits:
     maps = find_folder(source, ["trainval", "VOC2010/trainval", "VOCdevkit/VOC2010/trainval"])
     import_extra("scipy.io")
     pictures = [
-        PublishedPicture(name, folder / f"{name}.jpg", _matlab_reader(maps / f"{name}.mat"))
+        PublishedPicture(name, folder / f"{name}.jpg", maps / f"{name}.mat", _matlab_reader(maps / f"{name}.mat"))
         for name in _pascal_context_pictures()
     ]
     yield "validation", (pictures, Counter())
@@ -62,6 +58,14 @@ def find_pascal_context_459(source: Path) -> FoundSplits:
 
 def _pascal_context_pictures() -> list[str]:
     return data_file("pascal_context_validation_pictures.txt").split()
+
+
+def _painted_picture(folder: Path, image: dict[str, Any], segments: list[dict[str, Any]]) -> PublishedPicture:
+    """Returns a picture whose labels are masks in the file of annotations."""
+    height, width = image["height"], image["width"]
+    labels = hashlib.sha256(json.dumps([height, width, segments]).encode()).hexdigest()
+    path = folder / image["file_name"]
+    return PublishedPicture(path.stem, path, labels, _mask_painter(segments, height, width))
 
 
 def _matlab_reader(path: Path) -> Callable[[], np.ndarray]:
