@@ -78,6 +78,7 @@ def test_everything_is_collected(finished_run: Path, collected: CheckpointReleas
         "tokenizer.json",
         "results/seen.json",
         "results/unseen.json",
+        "handler.py",
         "modeling_fgaseg.py",
         "processing_fgaseg.py",
         "pipeline_fgaseg.py",

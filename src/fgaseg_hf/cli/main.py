@@ -28,6 +28,7 @@ from ..model.picture_reading import open_picture
 from ..model.processing_fgaseg import check_class_names
 from ..release.checkpoint_files import check_architecture
 from .checkpoint_commands import convert
+from .door_commands import page, serve
 from .export_commands import export
 from .preparation_commands import prepare
 from .release_commands import card, inspect, release
@@ -317,6 +318,8 @@ app.command(epilog="Example: fgaseg release runs/first --repo OWNER/NAME --licen
 app.command(epilog="Example: fgaseg export runs/first/best --out onnx")(
     bad_input_to_exit_code()(quiet_transformers()(export))
 )
+app.command(epilog='Example: fgaseg serve --labels "car, road, sky"')(bad_input_to_exit_code()(serve))
+app.command(epilog="Example: fgaseg page")(bad_input_to_exit_code()(page))
 add_training_commands(app)
 
 

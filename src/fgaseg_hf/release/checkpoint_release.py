@@ -4,6 +4,7 @@
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from transformers import (
 )
 
 from ..model.vocabulary import FGASegVocabulary
+from . import endpoint_handler
 from .card_description import CardDescription
 from .checkpoint_hashes import hash_config
 from .checkpoint_inspection import CheckpointInspection, inspect_checkpoint
@@ -32,6 +34,7 @@ from .model_card import check_model_card, make_model_card
 
 CARD_FILE = "README.md"
 RESULTS_FOLDER = "results"
+HANDLER_FILE = "handler.py"
 # Which of a run's checkpoints is released if none is named: the first that is there.
 RUN_CHECKPOINTS = ("best", "last")
 # What an earlier release may have left in the repository and this one replaces.
@@ -130,6 +133,8 @@ def collect_release(
     # The pipeline saves model, vocabulary, processor, and the code of all of them.
     make_pipeline: Any = pipeline
     make_pipeline("zero-shot-image-segmentation", model=model, processor=processor).save_pretrained(folder)
+    # What makes the repository answer as a Hub Inference Endpoint.
+    shutil.copyfile(str(endpoint_handler.__file__), folder / HANDLER_FILE)
     (folder / RESULTS_FOLDER).mkdir()
     for record in records:
         text = json.dumps(record.report, indent=2) + "\n"
