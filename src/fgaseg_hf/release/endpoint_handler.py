@@ -27,7 +27,9 @@ class EndpointHandler:
     """
 
     def __init__(self, path: str = "") -> None:
-        self._pipeline = pipeline("zero-shot-image-segmentation", model=path, trust_remote_code=True)
+        # Transformers knows the types of its own tasks alone.
+        make_pipeline: Any = pipeline
+        self._pipeline = make_pipeline("zero-shot-image-segmentation", model=path, trust_remote_code=True)
 
     def __call__(self, data: dict[str, Any]) -> list[dict[str, Any]]:
         """Segments one picture.
