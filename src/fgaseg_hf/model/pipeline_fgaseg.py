@@ -2,7 +2,7 @@
 """The pipeline `zero-shot-image-segmentation`: pictures and words in, one mask a word out."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,13 @@ from PIL import Image
 from transformers import Pipeline
 from transformers.image_utils import load_image
 
+from .background_rivals import AUTOMATIC_BACKGROUND
 from .picture_arrays import picture_to_array
 from .picture_reading import open_picture
 from .processing_fgaseg import check_class_names
 from .semantic_postprocessing import UNLABELLED_ID
 from .text_encoding import encode_class_names
+from .vocabulary import FGASegVocabulary
 from .vocabulary_head import FGASegVocabularyHead
 
 DEFAULT_BACKGROUND_THRESHOLD = 0.5
@@ -60,6 +62,8 @@ class ZeroShotImageSegmentationPipeline(Pipeline):
                 on. If not given, the vocabulary that was set on the model.
             **kwargs: `threshold`: pixels whose best label has a probability below this belong to no mask.
                 `background`: a label for these pixels, whose mask then comes last; the threshold is 0.5 if not given.
+                `"auto"` names them "none of these", and also those where a common name that was not asked for is
+                likelier: for few words, and for models whose maps only rank words, see [`add_rivals`].
                 `timeout`: seconds to wait for a picture from the network. `batch_size`: pictures at a time.
 
         Returns:
@@ -92,6 +96,10 @@ class ZeroShotImageSegmentationPipeline(Pipeline):
             if not hasattr(candidate_labels, "encode"):
                 candidate_labels = check_class_names(list(candidate_labels))
             labels["candidate_labels"] = candidate_labels
+        if background == AUTOMATIC_BACKGROUND:
+            if "candidate_labels" not in labels:
+                raise ValueError("`background='auto'` needs `candidate_labels`; a vocabulary that was set has its own.")
+            labels["candidate_labels"], background = with_automatic_background(labels["candidate_labels"]), None
         rule: dict[str, Any] = {}
         if threshold is not None:
             if not 0 <= threshold <= 1:
@@ -151,7 +159,7 @@ class ZeroShotImageSegmentationPipeline(Pipeline):
         if isinstance(vocabulary, list):
             labels, own_background = vocabulary, None
         else:
-            labels, own_background = vocabulary.labels, vocabulary.background
+            labels, own_background = vocabulary.labels, vocabulary.background_label
         if background is not None:
             if background in labels:
                 raise ValueError(f"The background {background!r} is one of the labels: give it another name.")
@@ -215,6 +223,13 @@ class EncodedWords:
     key: tuple[Any, ...]
     text_embeddings: torch.Tensor
     vocabulary_head: FGASegVocabularyHead | None = None
+
+
+def with_automatic_background(candidate_labels: Any) -> FGASegVocabulary:
+    """Names or a vocabulary -> a vocabulary with `background="auto"`."""
+    if isinstance(candidate_labels, list):
+        return FGASegVocabulary(candidate_labels, background=AUTOMATIC_BACKGROUND)
+    return replace(candidate_labels, background=AUTOMATIC_BACKGROUND)
 
 
 def _resize(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from .background_rivals import AUTOMATIC_BACKGROUND, NONE_OF_THESE, add_rivals
 from .text_encoding import (
     FGASegTextEncoding,
     encode_class_names,
@@ -48,7 +49,8 @@ class FGASegVocabulary:
             looked for.
         templates: Sentences with one `{}` for the phrase; those of the processor if not given.
         background: What to answer where no other label is likely enough ("none of these"); `None` switches this rule
-            off. It may be one of the other labels: then it is answered there too.
+            off. It may be one of the other labels: then it is answered there too. `"auto"` answers "none of these" also
+            where a common name that means something else is likelier, see [`add_rivals`].
         background_threshold: A pixel is background where no label's probability (sigmoid of its logit) reaches this.
         repeated_names: Whether to `"refuse"` names, and synonyms of one name, that are given twice (letter case and
             blanks make no difference), or to `"merge"` them. One phrase for two different names is always refused.
@@ -89,6 +91,8 @@ class FGASegVocabulary:
         if background is not None:
             (background,) = distinct_phrases([background], "the name of `background`", "refuse")
             background = label_spelling.get(normalise_phrase(background), background)
+            if background == AUTOMATIC_BACKGROUND and NONE_OF_THESE in label_spelling:
+                raise ValueError(f"{NONE_OF_THESE!r} is what `background='auto'` answers: rename the label.")
         if not 0 < self.background_threshold < 1:
             raise ValueError(
                 f"`background_threshold` is {self.background_threshold}: give a probability between 0 and 1."
@@ -108,9 +112,14 @@ class FGASegVocabulary:
         """The answers, in the order of the logits: names without a group, groups at their first name, background."""
         group_of = self._group_of_names()
         labels = dict.fromkeys(group_of.get(name, name) for name in self.names)
-        if self.background is not None:
-            labels.setdefault(self.background)
+        if self.background_label is not None:
+            labels.setdefault(self.background_label)
         return list(labels)
+
+    @property
+    def background_label(self) -> str | None:
+        """What is answered where no other label is likely enough."""
+        return NONE_OF_THESE if self.background == AUTOMATIC_BACKGROUND else self.background
 
     @cached_property
     def phrases(self) -> list[str]:
@@ -133,7 +142,7 @@ class FGASegVocabulary:
         """Whether `encoding` holds every phrase, made with the vocabulary's templates."""
         if self.encoding is None or self.templates not in (None, self.encoding.templates):
             return False
-        return set(self.phrases) <= set(self.encoding.phrases)
+        return self.background != AUTOMATIC_BACKGROUND and set(self.phrases) <= set(self.encoding.phrases)
 
     @property
     def embeddings(self) -> torch.Tensor:
@@ -183,11 +192,14 @@ class FGASegVocabulary:
 
         Returns:
             The vocabulary with its embeddings, made anew if they came from another text tower, tokenizer or template.
+            With `background="auto"` it has rivals among its names then.
 
         Raises:
             ValueError: A template does not hold `{}` once, a prompt is too long for the text tower, or the text tower's
                 weights are not in memory.
         """
+        if self.background == AUTOMATIC_BACKGROUND:
+            return add_rivals(self, model, processor)
         templates = processor.prompt_templates if self.templates is None else self.templates
         if templates != processor.prompt_templates:
             processor = type(processor)(processor.image_processor, processor.tokenizer, prompt_templates=templates)
