@@ -19,7 +19,8 @@ import torch
 
 # At the end of the path, so that no script can hide a library of the same name.
 _TESTS = Path(__file__).parent
-for _folder in (_TESTS.parent / "training" / "scenes", _TESTS.parent / "training"):
+_TRAINING = _TESTS.parent / "training"
+for _folder in (_TRAINING / "scenes", _TRAINING / "distillation", _TRAINING):
     sys.path.append(str(_folder))
 # A room's tests use what another room's tests make, also where only one room is run.
 for _folder in sorted(path for path in _TESTS.iterdir() if any(path.glob("test_*.py"))):
