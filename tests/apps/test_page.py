@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The page: what it answers, and that it can be asked over its own address."""
 
 import zipfile

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The service over HTTP: questions, the Hub's task by the Hub's own client, limits, and what waits."""
 
 import base64

@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The endpoint's handler, called as an endpoint calls it."""
 
 import base64
