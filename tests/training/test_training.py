@@ -227,17 +227,17 @@ def test_checkpointed_activations_and_workers_change_nothing(inputs: Path, tmp_p
 def test_a_loss_that_is_not_finite_stops_with_step_and_part(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    true_parts = training_step.loss_parts
+    true_losses = training_step.scaled_losses
+    calls = []
 
-    def broken_parts(outputs: Any) -> dict[str, torch.Tensor]:
-        parts = true_parts(outputs)
-        broken_parts.calls += 1  # type: ignore[attr-defined]
-        if broken_parts.calls == 3:  # type: ignore[attr-defined]
-            parts[part] = parts["loss"] = torch.tensor(math.nan)
-        return parts
+    def broken_losses(*arguments: Any) -> dict[str, torch.Tensor]:
+        losses = true_losses(*arguments)
+        calls.append(losses)
+        return (
+            losses | {part: losses["loss"] * math.nan, "loss": losses["loss"] * math.nan} if len(calls) == 3 else losses
+        )
 
-    broken_parts.calls = 0  # type: ignore[attr-defined]
-    monkeypatch.setattr(training_step, "loss_parts", broken_parts)
+    monkeypatch.setattr(training_step, "scaled_losses", broken_losses)
     with pytest.raises(training_step.TrainingDiverged, match=f"In step 3 {part} is nan"):
         run(inputs, tmp_path)
     assert list(losses(read_log(tmp_path))) == [1, 2]

@@ -1,6 +1,7 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Step 6: losses. Cross-entropy of every class at every pixel, without a one-hot map in memory."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
@@ -40,7 +41,7 @@ def binary_cross_entropy_of_labels(
         A scalar.
     """
     logits = logits.float().clamp(min=LOWEST_TRAINING_LOGIT)
-    pixel_weights = _weights_of_pixels(labels, ignore_index, ignored_as_negatives, class_weights)
+    pixel_weights = weights_of_pixels(labels, ignore_index, ignored_as_negatives, class_weights)
     sums = _sums_of_classes(logits, _classes_of(logits), labels, ignore_index, pixel_weights)
     return _mean_of_sums(sums, labels, pixel_weights)
 
@@ -63,7 +64,7 @@ def cross_entropy_of_labels(
     is_labelled = labels != ignore_index
     labelled_logits = logits.float().gather(1, labels.masked_fill(~is_labelled, 0).unsqueeze(1)).squeeze(1)
     losses = nn.functional.softplus(-labelled_logits.clamp(min=LOWEST_TRAINING_LOGIT))
-    pixel_weights = cast(torch.Tensor, _weights_of_pixels(labels, ignore_index, False, class_weights))
+    pixel_weights = cast(torch.Tensor, weights_of_pixels(labels, ignore_index, False, class_weights))
     return (losses * pixel_weights).sum() / pixel_weights.sum().clamp(min=SMALLEST_WEIGHT)
 
 
@@ -86,7 +87,7 @@ def segmentation_loss(
     if config.decoder_type == "cosine":
         logits = nn.functional.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
         return cross_entropy_of_labels(logits, labels, ignore_index, class_weights)
-    pixel_weights = _weights_of_pixels(labels, ignore_index, config.ignored_pixels_as_negatives, class_weights)
+    pixel_weights = weights_of_pixels(labels, ignore_index, config.ignored_pixels_as_negatives, class_weights)
 
     def sums_of(logits: torch.Tensor, classes: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         logits = nn.functional.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
@@ -104,10 +105,13 @@ def segmentation_loss(
     return _mean_of_sums(sums, labels, pixel_weights)
 
 
-def _weights_of_pixels(
+def weights_of_pixels(
     labels: torch.Tensor, ignore_index: int, ignored_as_negatives: bool, class_weights: torch.Tensor | None
 ) -> torch.Tensor | None:
-    """What each pixel counts in the mean, (batch, height, width); `None` if all count 1."""
+    """What each pixel counts in the mean, (batch, height, width); `None` if all count 1.
+
+    For the arguments see [`binary_cross_entropy_of_labels`].
+    """
     if class_weights is None and ignored_as_negatives:
         return None
     is_labelled = labels != ignore_index
@@ -177,17 +181,19 @@ def alignment_loss(
         config: The model's configuration.
         class_weights: See [`binary_cross_entropy_of_labels`].
     """
-    # float64 holds any label exactly.
-    small_labels = nn.functional.interpolate(
-        labels.unsqueeze(1).double(), size=alignment_logits.shape[-2:], mode="nearest"
-    )
     return binary_cross_entropy_of_labels(
         alignment_logits,
-        small_labels.squeeze(1).long(),
+        labels_at_size(labels, alignment_logits.shape[-2:]),
         config.semantic_loss_ignore_index,
         config.ignored_pixels_as_negatives,
         class_weights,
     )
+
+
+def labels_at_size(labels: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Brings labels (batch, height, width) to another height and width by nearest neighbour."""
+    # float64 holds any label exactly
+    return nn.functional.interpolate(labels.unsqueeze(1).double(), size=tuple(size), mode="nearest").squeeze(1).long()
 
 
 def check_labels(labels: torch.Tensor, batch_size: int, num_classes: int, ignore_index: int) -> None:
@@ -212,6 +218,10 @@ def check_labels(labels: torch.Tensor, batch_size: int, num_classes: int, ignore
     if torch.compiler.is_compiling():
         return
     is_wrong = ((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)
+    if labels.is_cuda:
+        # without waiting for the GPU; the collator has said more of labels that come from it
+        torch._assert_async(~is_wrong.any(), f"`labels` holds a number that is none of {num_classes} classes.")
+        return
     if bool(is_wrong.any()):
         wrong = int(labels[is_wrong][0])
         raise ValueError(
@@ -238,5 +248,9 @@ def check_class_weights(class_weights: torch.Tensor, batch_size: int, num_classe
         )
     if torch.compiler.is_compiling():
         return
-    if not bool((torch.isfinite(class_weights) & (class_weights >= 0)).all()):
+    is_right = (torch.isfinite(class_weights) & (class_weights >= 0)).all()
+    if class_weights.is_cuda:
+        torch._assert_async(is_right, "`class_weights` must be finite numbers of at least 0.")
+        return
+    if not bool(is_right):
         raise ValueError("`class_weights` must be finite numbers of at least 0.")

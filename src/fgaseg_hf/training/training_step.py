@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import send_to_device
 
 from ..evaluation.command_line_arguments import ExpectedEnd
+from .loss_over_processes import scaled_losses, shares_of_parts
 from .training_arguments import RecipeArguments
 
 
@@ -23,16 +24,6 @@ def learning_rate_factor(step: int, max_steps: int, warmup_steps: int = 0) -> fl
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / (max_steps - warmup_steps)))
-
-
-def loss_parts(outputs: Any) -> dict[str, torch.Tensor]:
-    """Returns the loss and its unweighted parts by name, detached."""
-    parts = {"loss": outputs.loss, "segmentation_loss": outputs.segmentation_loss}
-    if outputs.alignment_loss is not None:
-        parts["alignment_loss"] = outputs.alignment_loss
-    for number, loss in enumerate(outputs.auxiliary_losses or ()):
-        parts[f"auxiliary_loss_{number}"] = loss
-    return {name: part.detach().float() for name, part in parts.items()}
 
 
 @dataclass(frozen=True)
@@ -116,14 +107,18 @@ def train_step(
     torch.manual_seed(recipe.seed * 1_000_003 + step * 1_009 + accelerator.process_index)
 
     model.train()
+    config = accelerator.unwrap_model(model).config
     sums: dict[str, torch.Tensor] = {}
-    for _ in range(recipe.gradient_accumulation_steps):
-        batch = send_to_device(next(batches), accelerator.device, non_blocking=True)
+    parts = [next(batches) for _ in range(recipe.gradient_accumulation_steps)]
+    shares = shares_of_parts(config, parts, accelerator)
+    for place, part in enumerate(parts):
+        batch = send_to_device(part, accelerator.device, non_blocking=True)
         with accelerator.accumulate(model):
-            outputs = model(**batch)
-            for name, part in loss_parts(outputs).items():
-                sums[name] = sums.get(name, torch.zeros_like(part)) + part / recipe.gradient_accumulation_steps
-            accelerator.backward(outputs.loss)
+            losses = scaled_losses(model(**batch), config, None if shares is None else shares[place])
+            for name, loss in losses.items():
+                share = loss.detach().float() / len(parts)
+                sums[name] = sums[name] + share if name in sums else share
+            accelerator.backward(losses["loss"])
             if accelerator.sync_gradients:
                 gradient_norm = accelerator.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
             optimizer.step()
