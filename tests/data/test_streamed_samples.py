@@ -1,10 +1,12 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Streamed training samples: each reader its share, the same again, and no row lost or shown twice an epoch."""
 
+import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -87,20 +89,61 @@ def test_processes_share_an_epoch_among_them(folder: Path, num_processes: int) -
     assert two_epochs[0][:share] != sorted(two_epochs[0][:share]), "shuffled"
 
 
+def collate(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_the_same_batches_again_and_from_their_middle(folder: Path, num_workers: int) -> None:
-    def batches(first_batch: int, count: int) -> list[dict[str, torch.Tensor]]:
+    def batches(count: int, state: str | None = None) -> tuple[list[dict[str, torch.Tensor]], str]:
         samples = stream(folder, process_index=1, num_processes=2)
-        return list(islice(samples.batches(first_batch=first_batch, num_workers=num_workers), count))
+        if state is not None:
+            samples.load_state_dict(json.loads(state))
+        found = list(islice(samples.batches(num_workers=num_workers, collate_fn=collate), count))
+        return found, json.dumps(samples.state_dict())
 
-    whole = batches(0, 9)
-    for first, second in zip(whole + whole[3:], batches(0, 9) + batches(3, 6), strict=True):
+    whole, _ = batches(11)
+    begun, state = batches(3)
+    further, later = batches(4, state)
+    last, _ = batches(4, later)
+    for first, second in zip(whole, begun + further + last, strict=True):
         assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_going_on_reads_no_more_than_a_buffer_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def batches(samples: StreamedSamples, count: int) -> None:
+        list(islice(samples.batches(collate_fn=collate), count))
+
+    first = stream(folder, shuffle_buffer=4)
+    batches(first, 9)  # 18 of the 24 rows
+    second = stream(folder, shuffle_buffer=4)
+    second.load_state_dict(first.state_dict())
+    read = []
+    iterate = datasets.IterableDataset.__iter__
+
+    def counted(rows: datasets.IterableDataset) -> Iterator[Any]:
+        for row in iterate(rows):
+            read.append(row)
+            yield row
+
+    monkeypatch.setattr(datasets.IterableDataset, "__iter__", counted)
+    batches(second, 1)
+    assert 2 <= len(read) <= 8
+
+
+def test_other_numbers_of_readers_begin_a_new_epoch(folder: Path) -> None:
+    first = stream(folder, process_index=0, num_processes=2)
+    list(islice(first.batches(collate_fn=collate), 2))
+    second = stream(folder)
+    second.load_state_dict(first.state_dict())
+    found = list(islice(second.batches(collate_fn=collate), NUM_ROWS // 2))
+    assert Counter(numbers_of(found)) == Counter(range(NUM_ROWS))
+    assert second.state_dict()["positions"][0]["epoch"] == 1
 
 
 def test_workers_share_what_their_process_reads(folder: Path) -> None:
     readers = [stream(folder, process_index=place, num_processes=2) for place in range(2)]
-    epochs = [numbers_of(islice(reader.batches(num_workers=2), 6)) for reader in readers]
+    epochs = [numbers_of(islice(reader.batches(num_workers=2, collate_fn=collate), 6)) for reader in readers]
     assert Counter(epochs[0] + epochs[1]) == Counter(range(NUM_ROWS))
 
 

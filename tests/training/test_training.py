@@ -436,7 +436,7 @@ def test_every_config_file_is_understood(path: Path, tmp_path: Path) -> None:
         config = FGASegConfig(**fields)
         for side in data.crop_size or [config.image_size]:
             assert side % config.vision_config.patch_size == 0
-    else:
+    elif path.stem.startswith("coco_stuff"):
         assert model.clip
 
 

@@ -10,6 +10,7 @@ import torch
 from tiny_models import tiny_config, tiny_inputs
 
 from fgaseg_hf import FGASegConfig, FGASegForSemanticSegmentation
+from fgaseg_hf.training.argument_checks import check_training_arguments
 from fgaseg_hf.training.training_arguments import CONFIG_FOLDER, parse_training_arguments, read_model_config
 
 
@@ -45,7 +46,26 @@ def test_published_variants(base: str, image_size: int, patch_size: int, fast: b
         and getattr(part, name)
         != (field.default if field.default is not dataclasses.MISSING else field.default_factory())
     }
-    assert changed == {"benchmark", "evaluation_splits", "mixed_precision", "num_workers"}
+    assert changed == {"benchmark", "evaluation_splits", "num_workers"}
+
+
+@pytest.mark.parametrize("base", ["vitb16_384", "vitl14_336"])
+def test_the_recipes_start_on_the_processes_that_they_are_for(base: str) -> None:
+    published, eight = (
+        arguments_of("--config", f"coco_stuff_{base}"),
+        arguments_of("--config", f"coco_stuff_{base}", "eight_gpus"),
+    )
+    for num_processes in (1, 2, 4):
+        check_training_arguments(*published, num_processes)
+    with pytest.raises(ValueError, match="--batch_size 4 is the number of pictures"):
+        check_training_arguments(*published, 8)
+    check_training_arguments(*eight, 8)
+    # as many pictures, evaluated and kept as often
+    for name in ("max_steps", "evaluation_steps", "checkpoint_steps"):
+        pictures = [getattr(recipe, name) * recipe.batch_size for _, _, recipe in (published, eight)]
+        assert pictures[0] == pictures[1]
+    assert eight[2].learning_rate == pytest.approx(published[2].learning_rate * 2**0.5, rel=1e-2)
+    assert arguments_of("--config", f"coco_stuff_{base}", "bf16")[2].mixed_precision == "bf16"
 
 
 @pytest.mark.parametrize("path", sorted(CONFIG_FOLDER.glob("*.yaml")), ids=lambda path: path.stem)

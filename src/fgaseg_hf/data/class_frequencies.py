@@ -1,6 +1,8 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """How much of a training split each class covers, and what that says about the weight of its pixels."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .augmentation import IGNORED_LABEL
@@ -8,8 +10,20 @@ from .label_decoding import limit_short_side_of_labels
 from .segmentation_split import SegmentationSplit
 
 
-def count_pixels(split: SegmentationSplit) -> np.ndarray:
+def count_pixels(
+    split: SegmentationSplit,
+    *,
+    process_index: int = 0,
+    num_processes: int = 1,
+    add: Callable[[np.ndarray], np.ndarray] = lambda num_pixels: num_pixels,
+) -> np.ndarray:
     """Counts the annotated pixels of each class in each picture; all label maps are read once.
+
+    Args:
+        split: pictures and label maps.
+        process_index: of several processes that share the work, the number of this one.
+        num_processes: how many there are.
+        add: adds what the processes have counted.
 
     Returns:
         (pictures, classes), int64.
@@ -18,11 +32,12 @@ def count_pixels(split: SegmentationSplit) -> np.ndarray:
         ValueError: no pixel of the split is annotated.
     """
     num_pixels = np.zeros((len(split), len(split.class_names)), dtype=np.int64)
-    for index in range(len(split)):
+    for index in range(process_index, len(split), num_processes):
         labels = limit_short_side_of_labels(split.label_map(index), split.max_short_side)
         present, counts = np.unique(labels, return_counts=True)
         is_class = present != IGNORED_LABEL
         num_pixels[index, present[is_class]] = counts[is_class]
+    num_pixels = add(num_pixels)
     if not num_pixels.any():
         raise ValueError("No pixel of the training split is annotated, so there is no class to show.")
     return num_pixels

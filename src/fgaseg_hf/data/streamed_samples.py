@@ -1,28 +1,32 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Training on a data set that is read while it is trained on, each process and worker its own share of it."""
 
-from collections.abc import Iterator
-from itertools import count, islice
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from .training_samples import TrainingSamples
+
+# Where a worker that has read nothing stands.
+BEGINNING = {"epoch": 0, "rows": None, "used": 0, "number": 0}
 
 
 class StreamedSamples(IterableDataset):
     """Endless stream of augmented training samples of one process.
 
     Where the number of the data set's files is a multiple of that of processes, each process fetches its own files
-    only; otherwise all read everything and each keeps its share of the rows. Rows are shuffled anew in each epoch,
-    files as a whole and rows within a buffer. A process that comes to the end of its share begins its next epoch,
-    whatever the others do, so that none waits for another.
+    only; otherwise all read everything and each keeps its share of the rows. Rows are shuffled anew in each epoch:
+    files as a whole, and rows among the `shuffle_buffer` ones that are read together. A process that comes to the end
+    of its share begins its next epoch, whatever the others do, so that none waits for another.
 
     The samples follow from the seed and from the numbers of processes and workers: a run that resumes with the same
-    numbers sees what it would have seen. It skips the rows that were used, which it has to read again.
+    numbers, by `state_dict`, sees what it would have seen, and reads at most a buffer and a round of batches again.
 
     Args:
         samples: makes samples of pictures; its split is streamed.
@@ -51,50 +55,123 @@ class StreamedSamples(IterableDataset):
         self.batch_size = batch_size
         self.process_index = process_index
         self.num_processes = num_processes
-        # Samples of each worker that were trained on before; see `batches`.
-        self.num_used = 0
+        self._loaded: Mapping[str, Any] | None = None
+        self._num_batches = 0
+        # Of each worker where it began its last batch but one, and where the last one left it.
+        self._positions: list[list[dict[str, Any]]] = []
 
-    def batches(
-        self, *, first_batch: int = 0, num_workers: int = 0, **settings: Any
-    ) -> Iterator[dict[str, torch.Tensor]]:
+    def state_dict(self) -> dict[str, Any]:
+        """Returns where the stream stands after the batches that `batches` has given out, for JSON."""
+        num_workers = len(self._positions)
+        # Batches are taken from the workers in turn. All go on from the last whole round; what some have given out of
+        # the next is read again and left out.
+        num_left_out = self._num_batches % num_workers if num_workers else 0
+        positions = [history[0 if place < num_left_out else 1] for place, history in enumerate(self._positions)]
+        return {"num_left_out": num_left_out, "num_processes": self.num_processes, "positions": positions}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Makes `batches` go on where the stream stood; with other numbers of processes or workers, in a new epoch."""
+        self._loaded = state
+
+    def batches(self, *, num_workers: int = 0, collate_fn: Callable[..., Any], **settings: Any) -> Iterator[Any]:
         """Returns the batches of this process.
 
         Args:
-            first_batch: how many were trained on before.
             num_workers: processes that prepare pictures; at most one for each file of this process's share.
+            collate_fn: makes a batch of samples.
             **settings: of the `torch.utils.data.DataLoader`.
         """
         num_workers = min(num_workers, self._rows_of_epoch(0).num_shards)
-        # Batches are taken from the workers in turn: it goes on with a whole round, of which some are left out.
-        num_rounds, num_left_out = divmod(first_batch, max(num_workers, 1))
-        self.num_used = num_rounds * self.batch_size
-        loader = DataLoader(self, batch_size=self.batch_size, num_workers=num_workers, **settings)
-        return islice(iter(loader), num_left_out, None)
+        num_readers = max(num_workers, 1)
+        starts, num_left_out = self._starts(num_readers)
+        self._positions = [[start, start] for start in starts]
+        self._num_batches = 0
+        loader = DataLoader(
+            self,
+            batch_size=self.batch_size,
+            num_workers=num_workers,
+            collate_fn=_CollateWithPosition(collate_fn),
+            **settings,
+        )
+        for number, (batch, position) in enumerate(loader):
+            history = self._positions[number % num_readers]
+            history[:] = [history[1], json.loads(position)]
+            self._num_batches = number + 1
+            if number >= num_left_out:
+                yield batch
 
-    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+    def _starts(self, num_readers: int) -> tuple[list[dict[str, Any]], int]:
+        """Returns where each worker begins, and how many of their first batches were trained on before."""
+        if self._loaded is None or not self._loaded["positions"]:
+            return [dict(BEGINNING)] * num_readers, 0
+        positions = list(self._loaded["positions"])
+        if len(positions) == num_readers and self._loaded["num_processes"] == self.num_processes:
+            return positions, self._loaded["num_left_out"]
+        epoch = max(position["epoch"] for position in positions) + 1
+        return [BEGINNING | {"epoch": epoch}] * num_readers, 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
         worker = get_worker_info()
         worker_id = worker.id if worker else 0
-        for number, row in enumerate(self._endless_rows()):
-            if number >= self.num_used:
-                generator = np.random.default_rng([self.samples.seed, 2, self.process_index, worker_id, number])
-                yield self.samples.prepare(*self.samples.split.read_row(row, number), generator)
+        start = self._positions[worker_id][1] if self._positions else BEGINNING
+        for row, number, position in self._endless_rows(start, worker_id):
+            generator = np.random.default_rng([self.samples.seed, 2, self.process_index, worker_id, number])
+            sample = self.samples.prepare(*self.samples.split.read_row(row, number), generator)
+            yield {**sample, "position": json.dumps(position)}
 
-    def _endless_rows(self) -> Iterator[dict[str, Any]]:
-        # The data set itself gives each worker its own files.
-        for epoch in count():
-            row = None
-            for row in self._rows_of_epoch(epoch):
-                yield row
-            if row is None:
+    def _endless_rows(
+        self, start: Mapping[str, Any], worker_id: int
+    ) -> Iterator[tuple[dict[str, Any], int, dict[str, Any]]]:
+        """Yields rows, the number of each, and the position after it."""
+        epoch, state, used, number = (start[name] for name in ("epoch", "rows", "used", "number"))
+        while True:
+            # The data set itself gives each worker its own files.
+            rows = self._rows_of_epoch(epoch)
+            if state is not None:
+                rows.load_state_dict(state)
+            read = iter(rows)
+            is_first = state is None
+            while block := list(islice(read, self.shuffle_buffer)):
+                is_first = False
+                next_state = rows.state_dict()
+                seed = [self.samples.seed, 3, self.process_index, worker_id, number - used]
+                order = np.random.default_rng(seed).permutation(len(block))
+                for place in order[used:]:
+                    used, number = used + 1, number + 1
+                    is_last = used == len(block)
+                    yield (
+                        block[place],
+                        number - 1,
+                        {
+                            "epoch": epoch,
+                            "rows": next_state if is_last else state,
+                            "used": 0 if is_last else used,
+                            "number": number,
+                        },
+                    )
+                state, used = next_state, 0
+            if is_first:
                 raise ValueError(
                     "A process or worker has no row of the training split: start fewer processes, with "
                     "--num_workers 0, or leave out --streaming."
                 )
+            epoch, state = epoch + 1, None
 
     def _rows_of_epoch(self, epoch: int) -> Any:
-        rows = self.samples.split.rows
+        # A data set of its own for each reader and epoch, since the number that `set_epoch` changes would be shared.
+        rows = split_dataset_by_node(self.samples.split.rows, rank=self.process_index, world_size=self.num_processes)
         if self.shuffle_buffer > 1:
-            # A seed for each epoch, since workers would share the one number that `set_epoch` changes.
-            seed = int(np.random.SeedSequence([self.samples.seed, epoch]).generate_state(1)[0])
-            rows = rows.shuffle(seed=seed, buffer_size=self.shuffle_buffer)
-        return split_dataset_by_node(rows, rank=self.process_index, world_size=self.num_processes)
+            # By this number the data set shuffles its files, without a buffer, which no state would hold.
+            rows.set_epoch(1 + int(np.random.SeedSequence([self.samples.seed, epoch]).generate_state(1)[0]))
+        return rows
+
+
+@dataclass(frozen=True)
+class _CollateWithPosition:
+    """Makes a batch, and says where its reader stands after it."""
+
+    collate: Callable[..., Any]
+
+    def __call__(self, samples: Sequence[dict[str, Any]]) -> tuple[Any, str]:
+        position = samples[-1]["position"]
+        return self.collate([{k: v for k, v in sample.items() if k != "position"} for sample in samples]), position

@@ -24,6 +24,8 @@ class LoopState:
     best_mean_iou: float | None = None
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    # where each process stands in a streamed data set
+    streams: list[dict[str, Any]] | None = None
 
 
 def save_checkpoint(

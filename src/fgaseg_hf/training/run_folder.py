@@ -109,6 +109,12 @@ def replace_folder(new: Path, old: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Removes what was begun to be written and never will be finished."""
+    for path in [*folder.glob("*.unfinished"), *(folder / CHECKPOINT_FOLDER).glob("unfinished")]:
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
 def _write_through(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_RDONLY)

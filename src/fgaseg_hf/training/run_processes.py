@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, InitProcessGroupKwargs
@@ -76,6 +77,13 @@ class RunProcesses:
         if self._patient is not None:
             torch.distributed.all_gather_object(values, value, group=self._patient)
         return values
+
+    def add(self, values: np.ndarray) -> np.ndarray:
+        """Returns the sum of the arrays of all processes."""
+        total = torch.from_numpy(values.copy())
+        if self._patient is not None:
+            torch.distributed.all_reduce(total, group=self._patient)
+        return total.numpy()
 
     @contextmanager
     def first_on_each_machine(self) -> Iterator[None]:

@@ -2,7 +2,8 @@
 """The data of a run: splits, samples, batches."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,12 +14,14 @@ from ..data.class_frequencies import balanced_weights, count_pixels
 from ..data.class_list_files import load_class_groups
 from ..data.data_collator import FGASegDataCollator
 from ..data.dataset_loading import load_segmentation_splits
+from ..data.hub_datasets import find_hub_dataset, hub_name_of
 from ..data.rare_class_sampling import RareClassSampler
 from ..data.segmentation_split import SegmentationSplit
 from ..data.streamed_samples import StreamedSamples
 from ..data.training_samples import ShardedBatches, TrainingSamples
 from ..data.vocabulary_sampling import VocabularySampler
 from ..model.processing_fgaseg import FGASegProcessor
+from .run_folder import read_arguments
 from .run_processes import RunProcesses
 from .training_arguments import RecipeArguments, TrainingDataArguments
 
@@ -95,6 +98,32 @@ def load_training_data(
     )
 
 
+def pin_revision(
+    arguments: TrainingDataArguments, folder: Path, processes: RunProcesses, say: Callable[[str], None]
+) -> TrainingDataArguments:
+    """Fixes the commit of a Hub data set: the run's first one, so that it trains on the same pictures to its end.
+
+    Args:
+        arguments: the run's; what they say is left alone.
+        folder: the run's, which holds the arguments that it was begun with.
+        processes: one of them asks the Hub.
+        say: prints.
+    """
+    name, revision = hub_name_of(arguments)
+    if name is None or arguments.dataset_revision is not None:
+        return arguments
+    commit = None
+    if processes.is_main:
+        before = read_arguments(folder) or {}
+        commit = before.get("dataset_revision") if before.get("dataset") == arguments.dataset else None
+        try:
+            commit = commit or find_hub_dataset(name, revision).commit
+            say(f"{name}: commit {commit}")
+        except ValueError:
+            say(f"warning: the Hub cannot be asked for the commit of {name}; pin one with --dataset_revision.")
+    return replace(arguments, dataset_revision=processes.share(commit)[0])
+
+
 def load_splits(
     arguments: TrainingDataArguments, processes: RunProcesses, say: Callable[[str], None]
 ) -> dict[str, SegmentationSplit]:
@@ -142,8 +171,7 @@ def weigh_classes(
     """Returns what chooses pictures and what pixels of each class weigh, as far as the arguments ask for either."""
     if arguments.rare_class_temperature is None and arguments.class_balancing is None:
         return None, None
-    with processes.failing_together():
-        num_pixels = count_pixels(split)
+    num_pixels = count_pixels(split, process_index=processes.index, num_processes=processes.number, add=processes.add)
     sampler = weights = None
     if arguments.rare_class_temperature is not None:
         sampler = RareClassSampler(num_pixels, arguments.rare_class_temperature)
@@ -167,10 +195,36 @@ def sample_vocabulary(
     return VocabularySampler(class_names, arguments.num_sampled_classes, held_out)
 
 
+def stream_of_process(data: TrainingData, recipe: RecipeArguments, processes: RunProcesses) -> StreamedSamples | None:
+    """Returns this process's share of a streamed training split; None if the split is not streamed."""
+    if data.shuffle_buffer is None:
+        return None
+    return StreamedSamples(
+        data.samples,
+        shuffle_buffer=data.shuffle_buffer,
+        batch_size=recipe.batch_size // (recipe.gradient_accumulation_steps * processes.number),
+        process_index=processes.index,
+        num_processes=processes.number,
+    )
+
+
 def batches_of_process(
-    data: TrainingData, recipe: RecipeArguments, processes: RunProcesses, *, first_step: int, pin_memory: bool
+    data: TrainingData,
+    recipe: RecipeArguments,
+    processes: RunProcesses,
+    *,
+    first_step: int,
+    stream: StreamedSamples | None,
+    pin_memory: bool,
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Returns this process's batches, one an accumulation step, from a step on."""
+    """Returns this process's batches, one an accumulation step, from a step on or from where the stream stands."""
+    settings: dict[str, Any] = {
+        "collate_fn": data.collate,
+        "num_workers": data.num_workers,
+        "pin_memory": pin_memory,
+    }
+    if stream is not None:
+        return stream.batches(**settings)
     numbers = ShardedBatches(
         recipe.batch_size,
         first_step,
@@ -179,18 +233,4 @@ def batches_of_process(
         process_index=processes.index,
         num_processes=processes.number,
     )
-    settings: dict[str, Any] = {
-        "collate_fn": data.collate,
-        "num_workers": data.num_workers,
-        "pin_memory": pin_memory,
-    }
-    if data.shuffle_buffer is None:
-        return iter(DataLoader(data.samples, batch_sampler=numbers, **settings))
-    stream = StreamedSamples(
-        data.samples,
-        shuffle_buffer=data.shuffle_buffer,
-        batch_size=numbers.part_size,
-        process_index=processes.index,
-        num_processes=processes.number,
-    )
-    return stream.batches(first_batch=first_step * recipe.gradient_accumulation_steps, **settings)
+    return iter(DataLoader(data.samples, batch_sampler=numbers, **settings))

@@ -17,7 +17,7 @@ from .evaluation_in_training import evaluate_in_training
 from .run_folder import save_model
 from .run_processes import RunProcesses
 from .training_arguments import RecipeArguments
-from .training_data import TrainingData, batches_of_process
+from .training_data import TrainingData, batches_of_process, stream_of_process
 from .training_log import TrainingLog
 from .training_step import StepNumbers, UnreadStep, train_step
 
@@ -66,7 +66,12 @@ class TrainingLoop:
         recipe, state = self.recipe, self.state
         last_step = min(recipe.max_steps, recipe.stop_at_step or recipe.max_steps)
         pin_memory = self.accelerator.device.type == "cuda"
-        batches = batches_of_process(self.data, recipe, self.processes, first_step=state.step, pin_memory=pin_memory)
+        stream = stream_of_process(self.data, recipe, self.processes)
+        if stream is not None and state.streams:
+            stream.load_state_dict(state.streams[min(self.processes.index, len(state.streams) - 1)])
+        batches = batches_of_process(
+            self.data, recipe, self.processes, first_step=state.step, stream=stream, pin_memory=pin_memory
+        )
         clock = LoopClock(state)
         bar = self._bar()
         stopped = False
@@ -99,6 +104,8 @@ class TrainingLoop:
                 self._evaluate()
                 clock.start_window(state.step)
             if is_saved or stopped:
+                if stream is not None:
+                    state.streams = self.processes.share(stream.state_dict())
                 save_checkpoint(
                     self.folder, self.accelerator, state, self.processes, keep_checkpoints=recipe.keep_checkpoints
                 )

@@ -1,6 +1,8 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """A run from its arguments to its last model: arguments, model, data, optimiser, loop."""
 
+import errno
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,10 +17,10 @@ from tqdm.auto import tqdm
 
 from ..evaluation.command_line_arguments import ExpectedEnd
 from .argument_checks import check_devices, check_training_arguments
-from .checkpoints import LoopState, load_newest_checkpoint
+from .checkpoints import LoopState, broken_file, load_newest_checkpoint
 from .model_building import build_model_and_processor, describe_training
 from .optimizer_groups import parameter_groups
-from .run_folder import open_run_folder, record_arguments
+from .run_folder import checkpoints_in, open_run_folder, record_arguments, remove_unfinished
 from .run_processes import RunProcesses, start_accelerator
 from .synchronised_batch_norm import synchronise_batch_norms
 from .training_arguments import (
@@ -28,9 +30,13 @@ from .training_arguments import (
     height_and_width,
     parse_training_arguments,
 )
-from .training_data import load_training_data
+from .training_data import load_training_data, pin_revision
 from .training_log import TrainingLog
 from .training_loop import TrainingLoop
+
+
+class DiskFull(ExpectedEnd):
+    """The disk of the run's folder is full."""
 
 
 class StoppedBySignal(ExpectedEnd):
@@ -57,7 +63,7 @@ def train(arguments: Sequence[str] | None = None, description: str | None = None
     set_seed(recipe.seed)
 
     loop = prepare_loop(model_arguments, data_arguments, recipe, accelerator)
-    with stopping_on_signals(loop):
+    with full_disk_in_one_sentence(loop.folder), stopping_on_signals(loop):
         loop.run()
     if not loop.data.evaluation_splits and not (loop.folder / "best").exists():
         loop.say("No --evaluation_splits: there is only the last model, no best one.")
@@ -93,6 +99,7 @@ def prepare_loop(
     say(describe_training(model))
 
     # The data.
+    data_arguments = pin_revision(data_arguments, folder, processes, say)
     size = processor.image_processor.size
     data = load_training_data(
         data_arguments,
@@ -153,3 +160,36 @@ def stopping_on_signals(loop: TrainingLoop) -> Iterator[None]:
         stopped = StoppedBySignal(f"stopped at step {step} of {max_steps}, go on with --resume")
         stopped.exit_code = 128 + received[0]  # as a shell says it: a scheduler takes it for unfinished
         raise stopped
+
+
+@contextmanager
+def full_disk_in_one_sentence(folder: Path) -> Iterator[None]:
+    """Says what to do where a file could not be written for lack of space, whatever the writer raised.
+
+    Raises:
+        DiskFull: the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_for_lack_of_space(error):
+            raise
+        remove_unfinished(folder)
+        whole = [path.name for path in checkpoints_in(folder) if broken_file(path) is None]
+        newest = f"the newest whole checkpoint is {whole[-1]}" if whole else "there is no checkpoint yet"
+        raise DiskFull(
+            f"The disk of {folder} is full ({newest}): make room and go on with --resume, or keep less with "
+            "--keep_checkpoints 1."
+        ) from error
+
+
+def is_for_lack_of_space(error: BaseException | None) -> bool:
+    """Returns whether an exception, or what caused it, is about a full disk or quota."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        # the writers of safetensors and of PyTorch have exceptions of their own
+        if re.search(r"os error (28|122)\b|No space left|PytorchStreamWriter failed|quota exceeded", str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
