@@ -18,7 +18,8 @@ from PIL import Image
 
 from fgaseg_hf.data.augmentation import AugmentationConfig
 from fgaseg_hf.data.dataset_loading import DatasetArguments, load_segmentation_splits
-from fgaseg_hf.data.segmentation_split import SegmentationSplit
+from fgaseg_hf.data.readable_samples import CollateReadable, without_unreadable_rows
+from fgaseg_hf.data.segmentation_split import SegmentationSplit, UnreadableRow
 from fgaseg_hf.data.streamed_samples import StreamedSamples
 from fgaseg_hf.data.training_samples import TrainingSamples
 
@@ -161,5 +162,6 @@ def test_label_maps_are_checked_as_they_come(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     rows.to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
     (tmp_path / "class_names.txt").write_text("sky\n")
-    with pytest.raises(ValueError, match="holds the id 9"):
-        next(iter(stream(tmp_path, batch_size=1)))
+    batches = stream(tmp_path).batches(collate_fn=CollateReadable(collate))
+    with pytest.raises(UnreadableRow, match="holds the id 9"):
+        next(without_unreadable_rows(batches, 0, print))

@@ -123,10 +123,11 @@ class SegmentationSplit:
         try:
             return rows[int(index)]
         except UNREADABLE as error:
-            raise UnreadableRow(f"{self._where}Row {index} cannot be read ({shortened(error)}).") from error
+            raise UnreadableRow(f"{self.where}Row {index} cannot be read ({shortened(error)}).") from error
 
     @property
-    def _where(self) -> str:
+    def where(self) -> str:
+        """How messages about a row begin: "In TITLE: ", or nothing."""
         return f"In {self.title}: " if self.title else ""
 
     def read_row(self, row: dict[str, Any], index: int) -> tuple[Image.Image, np.ndarray]:
@@ -140,12 +141,12 @@ class SegmentationSplit:
         try:
             picture = picture_to_rgb(open_picture(row[self.image_column]))
         except UNREADABLE as error:
-            message = f"{self._where}The picture of row {index} cannot be read ({shortened(error)})."
+            message = f"{self.where}The picture of row {index} cannot be read ({shortened(error)})."
             raise UnreadableRow(message) from error
         labels = self._to_class_ids(row[self._label_column], index)
         if labels.shape != picture.size[::-1]:
             raise UnreadableRow(
-                f"{self._where}Row {index} has a picture of {picture.width} x {picture.height} pixels but a label map "
+                f"{self.where}Row {index} has a picture of {picture.width} x {picture.height} pixels but a label map "
                 f"of {labels.shape[1]} x {labels.shape[0]}; both must agree."
             )
         return limit_short_side(picture, labels, self.max_short_side)
@@ -160,7 +161,7 @@ class SegmentationSplit:
 
     def _lacks(self, what: str, column: str, index: int) -> "UnreadableRow":
         return UnreadableRow(
-            f"{self._where}Row {index} has no {what} (its column {column!r} is empty): give it one, or leave such rows "
+            f"{self.where}Row {index} has no {what} (its column {column!r} is empty): give it one, or leave such rows "
             "out with --skip_unannotated."
         )
 
@@ -172,7 +173,7 @@ class SegmentationSplit:
                 label_map = label_map[self._label_place]
             raw = decode_label_map(label_map, self.decoding)
         except (ValueError, LookupError, TypeError) as error:
-            raise UnreadableRow(f"{self._where}The label map of row {index} cannot be read. {error}") from error
+            raise UnreadableRow(f"{self.where}The label map of row {index} cannot be read. {error}") from error
         present = np.unique(raw)
         # `present` is sorted, so each pixel's place in it finds its class in one pass over the map
         classes = np.array([self._class_of_id(int(label), index) for label in present], dtype=np.int64)
@@ -193,7 +194,7 @@ class SegmentationSplit:
                 else "the id map lacks it; give another with --id_map,"
             )
             raise UnreadableRow(
-                f"{self._where}The label map of row {index} holds the id {label}, but {why} or list the id in "
+                f"{self.where}The label map of row {index} holds the id {label}, but {why} or list the id in "
                 "--ignored_ids."
             )
         return class_id
@@ -242,7 +243,7 @@ class SegmentationSplit:
         seen = num_pixels[1:] if whole else np.maximum(num_pixels[1:], 1)
         remark = describe_odd_annotation(self.class_names, seen.tolist(), int(num_pixels[0])) if indices else None
         if remark is not None and process_index == 0:
-            logger.warning("%s%s.", self._where, remark)
+            logger.warning("%s%s.", self.where, remark)
         return len(indices)
 
 

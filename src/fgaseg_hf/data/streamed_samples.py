@@ -9,8 +9,12 @@ from typing import Any
 
 import numpy as np
 from datasets.distributed import split_dataset_by_node
+from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from .readable_samples import UNREADABLE_ENTRY
+from .segmentation_split import UNREADABLE, UnreadableRow
+from .text_files import shortened
 from .training_samples import TrainingSamples
 
 # Where a worker that has read nothing stands.
@@ -34,6 +38,8 @@ class StreamedSamples(IterableDataset):
         batch_size: samples a batch of this process.
         process_index: number of this process.
         num_processes: how many there are.
+        num_skippable: unreadable rows that may be left out; a sample tells of those before it, as `ReadableSamples`
+            do.
 
     Raises:
         ValueError: the buffer is empty; on reading, there is no row for a process or worker.
@@ -47,6 +53,7 @@ class StreamedSamples(IterableDataset):
         batch_size: int,
         process_index: int = 0,
         num_processes: int = 1,
+        num_skippable: int = 0,
     ) -> None:
         if shuffle_buffer < 1:
             raise ValueError(f"--shuffle_buffer is {shuffle_buffer}, but must be at least 1.")
@@ -55,6 +62,7 @@ class StreamedSamples(IterableDataset):
         self.batch_size = batch_size
         self.process_index = process_index
         self.num_processes = num_processes
+        self.num_skippable = num_skippable
         self._loaded: Mapping[str, Any] | None = None
         self._num_batches = 0
         # Of each worker where it began its last batch but one, and where the last one left it.
@@ -78,7 +86,7 @@ class StreamedSamples(IterableDataset):
 
         Args:
             num_workers: processes that prepare pictures; at most one for each file of this process's share.
-            collate_fn: makes a batch of samples.
+            collate_fn: makes a batch of samples, a `CollateReadable` where some may be given up.
             **settings: of the `torch.utils.data.DataLoader`.
         """
         num_workers = min(num_workers, self._rows_of_epoch(0).num_shards)
@@ -114,10 +122,32 @@ class StreamedSamples(IterableDataset):
         worker = get_worker_info()
         worker_id = worker.id if worker else 0
         start = self._positions[worker_id][1] if self._positions else BEGINNING
+        unreadable: list[str] = []
         for row, number, position in self._endless_rows(start, worker_id):
             generator = np.random.default_rng([self.samples.seed, 2, self.process_index, worker_id, number])
-            sample = self.samples.prepare(*self.samples.split.read_row(row, number), generator)
-            yield {**sample, "position": json.dumps(position)}
+            ending: dict[str, Any] = {"position": json.dumps(position)}
+            try:
+                sample = self.samples.prepare(*self._decode(row, number), generator)
+            except UnreadableRow as error:
+                unreadable.append(str(error))
+                if len(unreadable) > self.num_skippable:
+                    yield {UNREADABLE_ENTRY: unreadable, **ending}
+                continue
+            if unreadable:
+                ending[UNREADABLE_ENTRY], unreadable = unreadable, []
+            yield {**sample, **ending}
+
+    def _decode(self, row: dict[str, Any], number: int) -> tuple[Image.Image, np.ndarray]:
+        """Returns picture and class ids of a row whose pictures are still files."""
+        split = self.samples.split
+        if split.rows.features is not None:
+            try:
+                row = split.rows.features.decode_example(row)
+            except UNREADABLE as error:
+                raise UnreadableRow(
+                    f"{split.where}Row {number} of what a process reads cannot be read ({shortened(error)})."
+                ) from error
+        return split.read_row(row, number)
 
     def _endless_rows(
         self, start: Mapping[str, Any], worker_id: int
@@ -163,7 +193,8 @@ class StreamedSamples(IterableDataset):
         if self.shuffle_buffer > 1:
             # By this number the data set shuffles its files, without a buffer, which no state would hold.
             rows.set_epoch(1 + int(np.random.SeedSequence([self.samples.seed, epoch]).generate_state(1)[0]))
-        return rows
+        # One row that cannot be decoded shall not end the reading of all.
+        return rows if rows.features is None else rows.decode(False)
 
 
 @dataclass(frozen=True)

@@ -236,8 +236,8 @@ class SlidingWindows:
             return torch.cat([predict_logits(part) for part in views.split(self.batch_size or 1)])
 
         before = torch.cuda.memory_allocated(views.device)
-        torch.cuda.reset_peak_memory_stats(views.device)
         first = predict_logits(views[:1])
+        # The caller's peak is left as it is: where it was higher, one view has taken less than this says.
         taken = torch.cuda.max_memory_allocated(views.device) - before
         # What PyTorch holds but does not use is free to it, too.
         unused = torch.cuda.memory_reserved(views.device) - torch.cuda.memory_allocated(views.device)

@@ -58,8 +58,9 @@ def check_training_arguments(
     for name in ("label_stride", "shuffle_buffer"):
         if getattr(data, name) < 1:
             raise ValueError(f"--{name} is {getattr(data, name)}, but must be at least 1.")
-    if data.num_workers < 0:
-        raise ValueError(f"--num_workers is {data.num_workers}, but must be 0 or more.")
+    for name in ("num_workers", "skip_unreadable"):
+        if getattr(data, name) < 0:
+            raise ValueError(f"--{name} is {getattr(data, name)}, but must be 0 or more.")
 
 
 def check_start(arguments: ModelArguments) -> None:

@@ -97,6 +97,9 @@ class TrainingDataArguments(DatasetArguments):
         },
     )
     shuffle_buffer: int = field(default=1000, metadata={"help": "with --streaming: rows to shuffle among"})
+    skip_unreadable: int = field(
+        default=0, metadata={"help": "rows that cannot be read may be left out, up to so many in each process"}
+    )
     num_workers: int = field(default=0, metadata={"help": "processes that prepare pictures, for each training process"})
 
 

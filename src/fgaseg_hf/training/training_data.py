@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
 
 from ..data.augmentation import AugmentationConfig
 from ..data.class_frequencies import balanced_weights, count_pixels
@@ -16,6 +17,7 @@ from ..data.data_collator import FGASegDataCollator
 from ..data.dataset_loading import load_segmentation_splits
 from ..data.hub_datasets import find_hub_dataset, hub_name_of
 from ..data.rare_class_sampling import RareClassSampler
+from ..data.readable_samples import CollateReadable, ReadableSamples, without_unreadable_rows
 from ..data.segmentation_split import SegmentationSplit
 from ..data.streamed_samples import StreamedSamples
 from ..data.training_samples import ShardedBatches, TrainingSamples
@@ -37,6 +39,7 @@ class TrainingData:
         class_groups: class names by group, or None.
         num_workers: processes that prepare pictures.
         shuffle_buffer: rows to shuffle among if the training split is streamed, else None.
+        num_skippable: rows that cannot be read which may be left out.
     """
 
     samples: TrainingSamples
@@ -45,6 +48,7 @@ class TrainingData:
     class_groups: Mapping[str, Sequence[str]] | None
     num_workers: int
     shuffle_buffer: int | None
+    num_skippable: int
 
 
 def load_training_data(
@@ -95,6 +99,7 @@ def load_training_data(
         class_groups=class_groups,
         num_workers=arguments.num_workers,
         shuffle_buffer=arguments.shuffle_buffer if arguments.streaming else None,
+        num_skippable=arguments.skip_unreadable,
     )
 
 
@@ -142,6 +147,9 @@ def load_splits(
         num_classes = len(split.class_names)
         if split.is_streamed:
             say(f"{name}: streamed, {num_classes} classes, label maps are checked as they come")
+            continue
+        if arguments.skip_unreadable and name == arguments.train_split:
+            say(f"{name}: {len(split)} pictures, {num_classes} classes, label maps are checked as they come")
             continue
         with processes.failing_together():
             num_checked = split.check_label_maps(
@@ -205,6 +213,7 @@ def stream_of_process(data: TrainingData, recipe: RecipeArguments, processes: Ru
         batch_size=recipe.batch_size // (recipe.gradient_accumulation_steps * processes.number),
         process_index=processes.index,
         num_processes=processes.number,
+        num_skippable=data.num_skippable,
     )
 
 
@@ -219,12 +228,12 @@ def batches_of_process(
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Returns this process's batches, one an accumulation step, from a step on or from where the stream stands."""
     settings: dict[str, Any] = {
-        "collate_fn": data.collate,
+        "collate_fn": CollateReadable(data.collate),
         "num_workers": data.num_workers,
         "pin_memory": pin_memory,
     }
     if stream is not None:
-        return stream.batches(**settings)
+        return without_unreadable_rows(stream.batches(**settings), data.num_skippable, tqdm.write)
     numbers = ShardedBatches(
         recipe.batch_size,
         first_step,
@@ -233,4 +242,7 @@ def batches_of_process(
         process_index=processes.index,
         num_processes=processes.number,
     )
-    return iter(DataLoader(data.samples, batch_sampler=numbers, **settings))
+    samples = ReadableSamples(data.samples, data.num_skippable)
+    return without_unreadable_rows(
+        iter(DataLoader(samples, batch_sampler=numbers, **settings)), data.num_skippable, tqdm.write
+    )
