@@ -23,10 +23,9 @@ from fgaseg_hf.release.checkpoint_release import (
     CheckpointRelease,
     check_loading,
     collect_release,
-    find_checkpoint,
-    find_results,
     push_release,
 )
+from fgaseg_hf.release.run_contents import find_checkpoint, find_results
 
 LICENSE = {"license": "apache-2.0"}
 
@@ -286,6 +285,7 @@ def test_reports_of_the_tests_look_like_those_of_evaluate(finished_run: Path) ->
         )
     )
     assert set(report) <= set(real)
-    assert set(report["result"]) == set(real["result"])
+    # A published result may be older than a number that is measured now.
+    assert set(report["result"]) >= set(real["result"])
     assert set(report["checkpoint"]) == set(real["checkpoint"])
     assert set(report["protocol"]) <= set(real["protocol"])

@@ -11,8 +11,9 @@ import typer
 from ..release.card_description import CardDescription
 from ..release.checkpoint_description import describe_checkpoint
 from ..release.checkpoint_inspection import inspect_checkpoint
-from ..release.checkpoint_release import collect_release, find_results, push_release
+from ..release.checkpoint_release import collect_release, push_release
 from ..release.model_card import make_model_card
+from ..release.run_contents import find_results
 
 Results = Annotated[
     list[Path] | None,

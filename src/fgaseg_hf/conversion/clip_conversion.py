@@ -67,38 +67,23 @@ def clip_config_fields(tensors: Mapping[str, torch.Tensor], activation: str) -> 
     if any(name.startswith("visual.trunk.") for name in tensors):
         raise ValueError("The CLIP's image tower is a timm model, not CLIP's own ViT: give another CLIP.")
 
-    def shape(pattern: str, rank: int) -> tuple[int, ...]:
-        name = next((name for name in tensors if re.fullmatch(pattern, name)), None)
-        if name is None:
-            raise ValueError(f"The CLIP state dict lacks {_plain(pattern)}: give the whole state dict.")
-        if tensors[name].dim() != rank:
-            raise ValueError(
-                f"The CLIP state dict's {name} has shape {tuple(tensors[name].shape)}, which is not CLIP's: give an "
-                "untouched checkpoint."
-            )
-        return tuple(tensors[name].shape)
-
-    def depth(prefix: str) -> int:
-        found = [re.match(prefix + r"transformer\.resblocks\.(\d+)\.", name) for name in tensors]
-        return 1 + max((int(match[1]) for match in found if match), default=-1)
-
-    width, _, patch_size, _ = shape(r"visual\.conv1\.weight", 4)
-    positions, _ = shape(r"visual\.positional_embedding", 2)
+    width, _, patch_size, _ = _shape(tensors, r"visual\.conv1\.weight", 4)
+    positions, _ = _shape(tensors, r"visual\.positional_embedding", 2)
     grid = round((positions - 1) ** 0.5)
     if grid**2 != positions - 1:
         raise ValueError(
             f"The CLIP state dict's visual.positional_embedding has {positions} rows, which are no square grid and a "
             "class token: give an untouched checkpoint."
         )
-    vocabulary, text_width = shape(_TEXT_TOWER + r"token_embedding\.weight", 2)
-    _, projection_dim = shape(r"visual\.proj", 2)
+    vocabulary, text_width = _shape(tensors, _TEXT_TOWER + r"token_embedding\.weight", 2)
+    _, projection_dim = _shape(tensors, r"visual\.proj", 2)
     text = {
         "vocab_size": vocabulary,
         "hidden_size": text_width,
-        "intermediate_size": shape(_TEXT_TOWER + r"transformer\.resblocks\.0\.mlp\.c_fc\.weight", 2)[0],
-        "num_hidden_layers": depth(_TEXT_TOWER),
+        "intermediate_size": _shape(tensors, _TEXT_TOWER + r"transformer\.resblocks\.0\.mlp\.c_fc\.weight", 2)[0],
+        "num_hidden_layers": _depth(tensors, _TEXT_TOWER),
         "num_attention_heads": num_attention_heads(text_width),
-        "max_position_embeddings": shape(_TEXT_TOWER + r"positional_embedding", 2)[0],
+        "max_position_embeddings": _shape(tensors, _TEXT_TOWER + r"positional_embedding", 2)[0],
         "projection_dim": projection_dim,
         "bos_token_id": vocabulary - 2,
         "eos_token_id": vocabulary - 1,
@@ -106,8 +91,8 @@ def clip_config_fields(tensors: Mapping[str, torch.Tensor], activation: str) -> 
     }
     vision = {
         "hidden_size": width,
-        "intermediate_size": shape(r"visual\.transformer\.resblocks\.0\.mlp\.c_fc\.weight", 2)[0],
-        "num_hidden_layers": depth(r"visual\."),
+        "intermediate_size": _shape(tensors, r"visual\.transformer\.resblocks\.0\.mlp\.c_fc\.weight", 2)[0],
+        "num_hidden_layers": _depth(tensors, r"visual\."),
         "num_attention_heads": num_attention_heads(width, is_vision=True),
         "patch_size": patch_size,
         "image_size": grid * patch_size,
@@ -115,6 +100,25 @@ def clip_config_fields(tensors: Mapping[str, torch.Tensor], activation: str) -> 
         "hidden_act": activation,
     }
     return {"text_config": text, "vision_config": vision, "projection_dim": projection_dim}
+
+
+def _shape(tensors: Mapping[str, torch.Tensor], pattern: str, rank: int) -> tuple[int, ...]:
+    """The shape of a tensor that must be there."""
+    name = next((name for name in tensors if re.fullmatch(pattern, name)), None)
+    if name is None:
+        raise ValueError(f"The CLIP state dict lacks {_plain(pattern)}: give the whole state dict.")
+    if tensors[name].dim() != rank:
+        raise ValueError(
+            f"The CLIP state dict's {name} has shape {tuple(tensors[name].shape)}, which is not CLIP's: give an "
+            "untouched checkpoint."
+        )
+    return tuple(tensors[name].shape)
+
+
+def _depth(tensors: Mapping[str, torch.Tensor], prefix: str) -> int:
+    """How many blocks a tower has."""
+    found = [re.match(prefix + r"transformer\.resblocks\.(\d+)\.", name) for name in tensors]
+    return 1 + max((int(match[1]) for match in found if match), default=-1)
 
 
 def num_attention_heads(width: int, is_vision: bool = False) -> int:

@@ -57,54 +57,67 @@ def make_eval_results(records: Iterable[EvaluationRecord], description: CardDesc
     return entries
 
 
+COLUMNS = [
+    "",
+    "measured on",
+    "words given",
+    "pictures",
+    "mIoU (classes in the truth)",
+    "mIoU (classes in truth or prediction)",
+    "pixel accuracy",
+    "mean accuracy",
+    "frequency-weighted IoU",
+]
+
+
 def describe_measurements(records: Sequence[EvaluationRecord], description: CardDescription) -> str:
     """Writes the section with the tables, and how each row was measured."""
     if not records:
         return "It was not measured."
     rows, commands = [], []
     for number, record in enumerate(records, start=1):
-        result, report = record.result, record.report
-        rows.append(
-            [
-                str(number),
-                f"{_name_data_set(record, description)[0]}, `{report['split']}`",
-                record.words,
-                f"{result['num_pictures']:,}",
-                *(_share(result[name]) for name in ("mean_iou", "mean_iou_present", "pixel_accuracy", "mean_accuracy")),
-                _share(result["frequency_weighted_iou"]),
-            ]
-        )
-        for group, values in result["groups"].items():
-            if values["mean_iou"] is not None:
-                where = f"of these, {values['num_classes']:.0f} classes of the group `{group}`"
-                numbers = [_share(values["mean_iou"]), _share(values["mean_iou_present"])]
-                rows.append(["", where, "", "", *numbers, "-", "-", "-"])
-        commit = f"commit `{report['commit'][:7]}`" if report.get("commit") else "no commit recorded"
-        if report.get("uncommitted_changes"):
-            commit += " with changes"
-        versions = ", ".join(f"{name} {report['versions'].get(name)}" for name in ("torch", "transformers"))
-        machine = f"{report['device'].get('type')} ({report['device'].get('name')})"
-        commands.append(f"{number}. `{_shown_command(report.get('command', ''))}`; {commit}, {versions}, {machine}")
-    header = [
-        "",
-        "measured on",
-        "words given",
-        "pictures",
-        "mIoU (classes in the truth)",
-        "mIoU (classes in truth or prediction)",
-        "pixel accuracy",
-        "mean accuracy",
-        "frequency-weighted IoU",
-    ]
+        rows += _rows(number, record, description)
+        commands.append(f"{number}. {_how_measured(record)}")
     return "\n\n".join(
         [
             "mIoU has two published definitions: the mean over the classes that occur in the truth, and the mean over "
             "those that occur in the truth or in the prediction, where a class that is only predicted counts as 0.",
-            format_table(header, rows),
+            format_table(COLUMNS, rows),
             "\n".join(["How the rows were measured:", "", *commands]),
             *_class_tables(records),
         ]
     )
+
+
+def _rows(number: int, record: EvaluationRecord, description: CardDescription) -> list[list[str]]:
+    """A result's row, and one more for each of its groups of classes."""
+    result = record.result
+    measures = ("mean_iou", "mean_iou_present", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
+    rows = [
+        [
+            str(number),
+            f"{_name_data_set(record, description)[0]}, `{record.report['split']}`",
+            record.words,
+            f"{result['num_pictures']:,}",
+            *(_share(result[name]) for name in measures),
+        ]
+    ]
+    for group, values in result["groups"].items():
+        if values["mean_iou"] is not None:
+            where = f"of these, {values['num_classes']:.0f} classes of the group `{group}`"
+            numbers = [_share(values["mean_iou"]), _share(values["mean_iou_present"])]
+            rows.append(["", where, "", "", *numbers, "-", "-", "-"])
+    return rows
+
+
+def _how_measured(record: EvaluationRecord) -> str:
+    report = record.report
+    commit = f"commit `{report['commit'][:7]}`" if report.get("commit") else "no commit recorded"
+    if report.get("uncommitted_changes"):
+        commit += " with changes"
+    versions = ", ".join(f"{name} {report['versions'].get(name)}" for name in ("torch", "transformers"))
+    machine = f"{report['device'].get('type')} ({report['device'].get('name')})"
+    return f"`{_shown_command(report.get('command', ''))}`; {commit}, {versions}, {machine}"
 
 
 def _class_tables(records: Sequence[EvaluationRecord]) -> list[str]:

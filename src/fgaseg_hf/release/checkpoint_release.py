@@ -29,14 +29,12 @@ from . import endpoint_handler
 from .card_description import CardDescription
 from .checkpoint_hashes import hash_config
 from .checkpoint_inspection import CheckpointInspection, inspect_checkpoint
-from .evaluation_record import EvaluationRecord, is_evaluation_report
+from .evaluation_record import EvaluationRecord
 from .model_card import check_model_card, make_model_card
+from .run_contents import RESULTS_FOLDER, find_checkpoint, find_results
 
 CARD_FILE = "README.md"
-RESULTS_FOLDER = "results"
 HANDLER_FILE = "handler.py"
-# Which of a run's checkpoints is released if none is named: the first that is there.
-RUN_CHECKPOINTS = ("best", "last")
 # What an earlier release may have left in the repository and this one replaces.
 REPLACED_FILES = ["model*.safetensors*", "vocabulary*", "*.py", f"{RESULTS_FOLDER}/*.json"]
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
@@ -140,11 +138,7 @@ def collect_release(
         text = json.dumps(record.report, indent=2) + "\n"
         (folder / RESULTS_FOLDER / record.file_name).write_text(text, encoding="utf-8")
 
-    collected = inspect_checkpoint(folder)
-    same_config = hash_config(collected.config) == hash_config(checkpoint.config)
-    if collected.weights_sha256 != checkpoint.weights_sha256 or not same_config:
-        raise ValueError(f"Saving {str(source)!r} again changed its weights or its configuration: report this.")
-    collected = dataclasses.replace(collected, source=repo_id)
+    collected = dataclasses.replace(_inspect_saved(folder, checkpoint), source=repo_id)
     try:
         card_text = str(make_model_card(collected, records, words)) if words is not None else _read_text(card)
         card_data: Any = check_model_card(card_text, records).data
@@ -189,68 +183,6 @@ def push_release(release: CheckpointRelease, *, private: bool = False, commit_me
             "there, and release it again."
         ) from error
     return str(url)
-
-
-def find_checkpoint(run_folder: str | os.PathLike[str], name: str | None = None) -> Path:
-    """Finds the checkpoint of a run.
-
-    Args:
-        run_folder: A run of `training/train.py`, or a checkpoint's own folder.
-        name: Which of the run's checkpoints.
-
-    Raises:
-        ValueError: There is none.
-    """
-    run_folder = Path(run_folder)
-    candidates = [run_folder / name] if name else [run_folder, *(run_folder / kind for kind in RUN_CHECKPOINTS)]
-    for candidate in candidates:
-        if (candidate / "config.json").is_file():
-            return candidate
-    wanted = repr(name) if name else "no 'best', no 'last' and no config.json"
-    raise ValueError(
-        f"There is no checkpoint in {str(run_folder)!r} ({wanted}): name a run's or a checkpoint's folder."
-    )
-
-
-def find_results(
-    run_folder: str | os.PathLike[str] | None, named: Iterable[str | os.PathLike[str]] = ()
-) -> list[EvaluationRecord]:
-    """Reads the result files of a run and those that are named.
-
-    Args:
-        run_folder: Where to look for result files, directly and in its `results`; other JSON files there are passed by.
-        named: Further result files, or folders of them.
-
-    Returns:
-        Named ones first, then those found, each once, by file name.
-
-    Raises:
-        ValueError: There is none, a named one is no result file, or two have one name.
-    """
-    paths: dict[Path, None] = {}
-    for path in map(Path, named):
-        found = sorted(path.glob("*.json")) if path.is_dir() else [path]
-        if not found:
-            raise ValueError(f"There is no result file in {str(path)!r}: measure the model with training/evaluate.py.")
-        paths |= dict.fromkeys(found)
-    if run_folder is not None:
-        for place in (Path(run_folder), Path(run_folder) / RESULTS_FOLDER):
-            paths |= dict.fromkeys(path for path in sorted(place.glob("*.json")) if _is_result_file(path))
-    records: dict[str, EvaluationRecord] = {}
-    seen: set[Path] = set()
-    for path in paths:
-        if path.resolve() in seen:
-            continue
-        seen.add(path.resolve())
-        record = EvaluationRecord.load(path)
-        if record.file_name in records:
-            raise ValueError(f"Two result files are named {record.file_name!r}: rename one of them.")
-        records[record.file_name] = record
-    if not records:
-        raise ValueError(
-            "There is no result of the model: measure it with training/evaluate.py and name the --results."
-        )
-    return list(records.values())
 
 
 def check_loading(folder: str | os.PathLike[str]) -> None:
@@ -301,6 +233,15 @@ def _check_whole(checkpoint: CheckpointInspection) -> None:
             )
 
 
+def _inspect_saved(folder: Path, checkpoint: CheckpointInspection) -> CheckpointInspection:
+    """Makes sure that what was saved is what was loaded."""
+    saved = inspect_checkpoint(folder)
+    same_config = hash_config(saved.config) == hash_config(checkpoint.config)
+    if saved.weights_sha256 != checkpoint.weights_sha256 or not same_config:
+        raise ValueError(f"Saving {checkpoint.source!r} again changed its weights or its configuration: report this.")
+    return saved
+
+
 def _load_to_release(source: Path, vocabulary: str | os.PathLike[str] | None) -> tuple[Any, Any]:
     try:
         # A vocabulary that is to be replaced need not be whole.
@@ -325,13 +266,6 @@ def _load_to_release(source: Path, vocabulary: str | os.PathLike[str] | None) ->
     return model.eval(), processor
 
 
-def _is_result_file(path: Path) -> bool:
-    try:
-        return is_evaluation_report(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return False
-
-
 def _read_text(path: str | os.PathLike[str] | None) -> str:
     try:
         return Path(os.fspath(path or "")).read_text(encoding="utf-8")
@@ -343,7 +277,5 @@ __all__ = [
     "CheckpointRelease",
     "check_loading",
     "collect_release",
-    "find_checkpoint",
-    "find_results",
     "push_release",
 ]
