@@ -7,7 +7,7 @@
 The teacher's vectors are brought to the model's projection size by their principal components. With --names, words that
 the model knows, the space is turned so that these lie near where they lay, and the picture side starts from there. The
 output is the same FGASeg with the new tower and tokenizer, and the teacher's vectors of all phrases, which
-`training/scenes/train_words.py` trains the picture side towards. About fifteen minutes of one core for each tower.
+`training/distillation/train_words.py` trains the picture side towards. About a quarter of an hour of one core.
 """
 
 import json
