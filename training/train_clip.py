@@ -27,7 +27,7 @@ from fgaseg_hf.data.augmentation import IGNORED_LABEL
 from fgaseg_hf.data.dataset_loading import DatasetArguments, load_segmentation_splits
 from fgaseg_hf.data.segmentation_split import SegmentationSplit
 from fgaseg_hf.evaluation.command_line_arguments import parse_arguments, run_script
-from fgaseg_hf.model.processing_fgaseg import DEFAULT_PROMPT_TEMPLATE
+from fgaseg_hf.model.prompt_tokenizer import DEFAULT_PROMPT_TEMPLATE
 
 LOG_FILE = "training_log.jsonl"
 

@@ -10,7 +10,8 @@ from PIL import Image
 from tiny_tokenizer import tiny_tokenizer
 
 from fgaseg_hf.model.image_processing_fgaseg import FGASegImageProcessorPil
-from fgaseg_hf.model.processing_fgaseg import DEFAULT_PROMPT_TEMPLATE, FGASegProcessor, check_class_names
+from fgaseg_hf.model.processing_fgaseg import FGASegProcessor
+from fgaseg_hf.model.prompt_tokenizer import DEFAULT_PROMPT_TEMPLATE, check_class_names
 
 NAMES = ["red car", "sky", "blue house, old"]
 

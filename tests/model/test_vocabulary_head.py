@@ -87,8 +87,10 @@ def test_words_of_ones_own_are_answered_as_before() -> None:
     assert set(before) == set(after)
     labels = torch.zeros(2, 8, 8, dtype=torch.long)
     assert model(**inputs, labels=labels).loss is not None
-    with pytest.raises(ValueError, match="labels"):
-        model(inputs["pixel_values"], labels=labels)
+    # Places among the vocabulary's labels, now.
+    assert model(inputs["pixel_values"], labels=labels).auxiliary_logits[0].shape[1] == 4
+    with pytest.raises(ValueError, match="class_indices"):
+        model(inputs["pixel_values"], class_indices=torch.zeros(2, 1, dtype=torch.long))
     model.set_vocabulary(None)
     assert model.vocabulary is None
     with pytest.raises(ValueError, match="text_embeddings"):
@@ -190,16 +192,28 @@ def test_refused_for_another_text_tower(tmp_path: Path) -> None:
         FGASegForSemanticSegmentation.from_pretrained(tmp_path)
 
 
-def test_trained_text_towers_are_saved_without_the_stale_vocabulary(tmp_path: Path) -> None:
+def test_trained_text_towers_are_saved_with_the_vocabulary_encoded_anew(tmp_path: Path) -> None:
     model, processor = tiny_model(), tiny_processor()
     model.set_vocabulary(tiny_vocabulary().encode(model, processor))
     key = model.config.vocabulary_key
+    pixel_values = tiny_inputs()["pixel_values"]
     with torch.no_grad():
+        before = model(pixel_values).logits
         model.fgaseg.text_model.encoder.layers[0].self_attn.q_proj.weight[0, 0] += 1
+        trained = model(pixel_values).logits
+    assert not torch.equal(trained, before)
     model.save_pretrained(tmp_path)
-    assert not (tmp_path / VOCABULARY_FILE).exists()
-    assert FGASegForSemanticSegmentation.from_pretrained(tmp_path).vocabulary is None
     assert model.config.vocabulary_key == key
+    loaded = FGASegForSemanticSegmentation.from_pretrained(tmp_path)
+    assert loaded.vocabulary == tiny_vocabulary()
+    with torch.no_grad():
+        assert torch.equal(loaded(pixel_values).logits, trained)
+    # One that was saved before its token ids were kept can only be left out.
+    encoding = replace(model.vocabulary.encoding, probe_input_ids=model.vocabulary.encoding.probe_input_ids[:4])
+    model.vocabulary_head.vocabulary = replace(model.vocabulary, encoding=encoding)
+    model.save_pretrained(tmp_path / "without")
+    assert not (tmp_path / "without" / VOCABULARY_FILE).exists()
+    assert FGASegForSemanticSegmentation.from_pretrained(tmp_path / "without").vocabulary is None
 
 
 def test_a_configuration_alone_brings_no_vocabulary(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from ..inference.segmenter import Segmenter, SegmenterOptions
 from ..inference.word_lists import parse_groups, read_words
 from ..model.clip_dense_features import DenseAttention, DenseResidual
 from ..model.picture_reading import open_picture
-from ..model.processing_fgaseg import check_class_names
+from ..model.prompt_tokenizer import check_class_names
 from ..release.checkpoint_files import check_architecture
 from .checkpoint_commands import convert
 from .door_commands import page, serve

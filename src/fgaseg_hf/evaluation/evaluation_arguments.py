@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..data.dataset_loading import DatasetArguments
-from ..model.processing_fgaseg import DEFAULT_PROMPT_TEMPLATE
+from ..model.prompt_tokenizer import DEFAULT_PROMPT_TEMPLATE
 from .segmentation_evaluation import EvaluationProtocol
 
 # What users of open words do: several sentences around each word, whose embeddings are averaged.

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
-from ..model.processing_fgaseg import FGASegProcessor, check_class_names
+from ..model.processing_fgaseg import FGASegProcessor
+from ..model.prompt_tokenizer import check_class_names
 from ..model.text_encoding import FGASegTextEncoding, encode_class_names, normalise_phrase
 from ..model.vocabulary import FGASegVocabulary
 from ..model.vocabulary_head import FGASegVocabularyHead

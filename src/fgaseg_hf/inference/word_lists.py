@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..model.processing_fgaseg import check_class_names
+from ..model.prompt_tokenizer import check_class_names
 from ..model.text_encoding import normalise_phrase
 from ..model.vocabulary import FGASegVocabulary
 

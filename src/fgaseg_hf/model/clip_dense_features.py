@@ -1,11 +1,13 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Steps 1 and 2: CLIP's image tower kept dense, guidance maps, and text embeddings."""
 
+from collections import OrderedDict
 from typing import Any, Literal
 
 import torch
 from torch import nn
 from transformers import CLIPVisionConfig
+from transformers.modeling_utils import PreTrainedModel
 from transformers.models.clip.modeling_clip import (
     CLIPAttention,
     CLIPEncoderLayer,
@@ -13,7 +15,11 @@ from transformers.models.clip.modeling_clip import (
     CLIPVisionEmbeddings,
     CLIPVisionModel,
 )
-from transformers.utils.output_capturing import maybe_install_capturing_hooks
+from transformers.utils.output_capturing import (
+    _CAN_RECORD_REGISTRY,
+    install_all_output_capturing_hooks,
+    maybe_install_capturing_hooks,
+)
 
 from .configuration_fgaseg import FGASegConfig
 
@@ -122,7 +128,40 @@ class FGASegVisionEmbeddings(CLIPVisionEmbeddings):
         return torch.cat((positions[:, :1], table.flatten(2).transpose(1, 2)), dim=1)
 
 
-class FGASegVisionModel(CLIPVisionModel):
+class _PicklableTower(PreTrainedModel):
+    """A tower that can be pickled: Transformers' hooks that capture hidden states are functions without a name."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**_without_capturing_hooks(self, {}).__dict__, "_output_capturing_hooks_installed": False}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        # What a class can record is written down where it is made, which may be in another process than this one; older
+        # versions of Transformers write it down by the class's name.
+        is_by_name = type(_CAN_RECORD_REGISTRY) is dict
+        _CAN_RECORD_REGISTRY[str(self.__class__) if is_by_name else self] = self._can_record_outputs  # type: ignore
+        # Transformers would install these at the first call, under a lock, which `torch.compile` cannot look through.
+        maybe_install_capturing_hooks(self)
+
+
+def _without_capturing_hooks(module: nn.Module, done: dict[int, nn.Module]) -> nn.Module:
+    """A module of the same tensors and submodules, but for the hooks that a pickle cannot hold."""
+    if id(module) not in done:
+        copied = done[id(module)] = module.__class__.__new__(module.__class__)
+        copied.__dict__ = {**module.__dict__}
+        copied._forward_hooks = OrderedDict(
+            (number, hook)
+            for number, hook in module._forward_hooks.items()
+            if getattr(hook, "__module__", None) != install_all_output_capturing_hooks.__module__
+        )
+        copied._modules = {
+            name: child if child is None else _without_capturing_hooks(child, done)
+            for name, child in module._modules.items()
+        }
+    return done[id(module)]
+
+
+class FGASegVisionModel(_PicklableTower, CLIPVisionModel):
     """CLIP's image tower whose last block is dense. Loads CLIP's weights under CLIP's names.
 
     Args:
@@ -145,7 +184,7 @@ class FGASegVisionModel(CLIPVisionModel):
         self.embeddings = FGASegVisionEmbeddings(config)
         self.encoder.layers[-1] = FGASegDenseEncoderLayer(config, dense_attention, dense_residual, neighbour_std)
         self.post_init()
-        # Transformers would install these at the first call, under a lock, which `torch.compile` cannot look through.
+        # See [`_PicklableTower`].
         maybe_install_capturing_hooks(self)
 
     @classmethod
@@ -155,7 +194,7 @@ class FGASegVisionModel(CLIPVisionModel):
         return False
 
 
-class FGASegTextModel(CLIPTextModel):
+class FGASegTextModel(_PicklableTower, CLIPTextModel):
     """CLIP's text tower, unchanged."""
 
     _no_split_modules = ["CLIPTextEmbeddings", "CLIPEncoderLayer"]

@@ -69,8 +69,8 @@ class FGASegModelOutput(ModelOutput):
 
 
 @dataclass
-class FGASegOutput(FGASegModelOutput):
-    """What [`FGASegForSemanticSegmentation`] computes, beside all of [`FGASegModelOutput`].
+class FGASegOutput(ModelOutput):
+    """What [`FGASegForSemanticSegmentation`] computes: the loss first and then the logits, as in all of Transformers.
 
     Args:
         loss (`torch.Tensor`, *optional*):
@@ -90,6 +90,9 @@ class FGASegOutput(FGASegModelOutput):
             The auxiliary heads', at 1 x, 1 x and 2 x the patch grid.
         kept_classes (`torch.Tensor` of shape `(batch, kept)`):
             Which classes went through the whole decoder.
+        patch_features, text_embeddings, aligned_text_embeddings, global_pseudo_masks, local_pseudo_masks,
+        upsampling_guidance, hidden_states, attentions:
+            See [`FGASegModelOutput`].
     """
 
     loss: torch.Tensor | None = None
@@ -100,6 +103,14 @@ class FGASegOutput(FGASegModelOutput):
     alignment_logits: torch.Tensor | None = None
     auxiliary_logits: tuple[torch.Tensor, ...] | None = None
     kept_classes: torch.Tensor | None = None
+    patch_features: torch.Tensor | None = None
+    text_embeddings: torch.Tensor | None = None
+    aligned_text_embeddings: torch.Tensor | None = None
+    global_pseudo_masks: torch.Tensor | None = None
+    local_pseudo_masks: torch.Tensor | None = None
+    upsampling_guidance: tuple[torch.Tensor, ...] | None = None
+    hidden_states: tuple[torch.Tensor | None, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 __all__ = ["FGASegImageFeatures", "FGASegModelOutput", "FGASegOutput"]

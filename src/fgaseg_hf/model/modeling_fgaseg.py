@@ -30,7 +30,7 @@ from .patch_affinity import patch_affinity, smooth_by_affinity
 from .pixel_text_alignment import FGASegAlignmentHead, FGASegP2Tformer
 from .pretrained_model import FGASegPreTrainedModel
 from .sliding_window import predict_with_sliding_window
-from .training_loss import add_losses
+from .training_loss import training_losses
 from .vocabulary_head import FGASegVocabularyMixin
 
 
@@ -263,7 +263,8 @@ class FGASegForSemanticSegmentation(FGASegInitialisationMixin, FGASegVocabularyM
         Args:
             pixel_values: (batch, 3, image_height, image_width), multiples of the patch size.
             input_ids: Class prompts (names, length) or (names, templates, length), shared by the batch. Without these
-                and `text_embeddings`, the vocabulary that was set answers, by logits alone.
+                and `text_embeddings`, the model's own words are asked for, one map a label: the classes that it knows
+                (`id2label`), or the vocabulary that was set.
             attention_mask: In the shape of `input_ids`.
             text_embeddings: Instead of `input_ids`: (names, dim), or (batch, classes, dim) of each
                 picture's own classes.
@@ -280,7 +281,13 @@ class FGASegForSemanticSegmentation(FGASegInitialisationMixin, FGASegVocabularyM
         """
         if self.vocabulary_head is not None and input_ids is None and text_embeddings is None:
             return self._segment_with_vocabulary(
-                self.vocabulary_head, pixel_values, class_indices, labels, image_features=image_features, **kwargs
+                self.vocabulary_head,
+                pixel_values,
+                class_indices,
+                labels,
+                class_weights,
+                image_features=image_features,
+                **kwargs,
             )
 
         # steps 1 to 4: dense features, words, alignment, pseudo-masks
@@ -312,19 +319,24 @@ class FGASegForSemanticSegmentation(FGASegInitialisationMixin, FGASegVocabularyM
                 features.patch_features,
                 features.upsampling_guidance,
             )
-        output = FGASegOutput(
-            **features,
-            logits=decoded.logits,
-            auxiliary_logits=decoded.auxiliary_logits or None,
-            kept_classes=decoded.kept_classes,
-        )
+        auxiliary_logits = decoded.auxiliary_logits or None
 
         # step 6: losses
+        alignment_logits, losses = None, {}
         if labels is not None:
             if self.alignment_head is not None:
-                output.alignment_logits = self.alignment_head(output.aligned_text_embeddings, output.patch_features)
-            add_losses(output, labels, self.config, class_weights)
-        return output
+                alignment_logits = self.alignment_head(features.aligned_text_embeddings, features.patch_features)
+            losses = training_losses(
+                decoded.logits, auxiliary_logits, alignment_logits, labels, self.config, class_weights
+            )
+        return FGASegOutput(
+            **losses,
+            logits=decoded.logits,
+            alignment_logits=alignment_logits,
+            auxiliary_logits=auxiliary_logits,
+            kept_classes=decoded.kept_classes,
+            **features,
+        )
 
     @torch.no_grad()
     def segment_with_sliding_window(

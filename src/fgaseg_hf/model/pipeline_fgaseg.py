@@ -15,7 +15,7 @@ from transformers.image_utils import load_image
 from .background_rivals import AUTOMATIC_BACKGROUND
 from .picture_arrays import picture_to_array
 from .picture_reading import open_picture
-from .processing_fgaseg import check_class_names
+from .prompt_tokenizer import check_class_names
 from .semantic_postprocessing import UNLABELLED_ID
 from .text_encoding import encode_class_names
 from .vocabulary import FGASegVocabulary

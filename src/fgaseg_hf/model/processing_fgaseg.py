@@ -12,40 +12,12 @@ from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME, cached_file
 
 from .clip_initialisation import read_clip_config
 from .image_processing_fgaseg import FGASegImageProcessorPil
-
-DEFAULT_PROMPT_TEMPLATE = "A photo of a {} in the scene"
-
-
-def check_class_names(class_names: Sequence[str]) -> list[str]:
-    """Checks a list of class names and strips the blanks around them.
-
-    Args:
-        class_names: One name a class, in the order of the logits. A name may hold several words and commas.
-
-    Returns:
-        The names without blanks at their ends.
-
-    Raises:
-        ValueError: The list is empty; or a name is not a string, is blank, or stands there twice (letter case and the
-            number of blanks make no difference: the tokenizer does not see them).
-    """
-    if len(class_names) == 0:
-        raise ValueError("The list of class names is empty: give at least one name.")
-    names: list[str] = []
-    number_of: dict[str, int] = {}
-    for number, name in enumerate(class_names, start=1):
-        if not isinstance(name, str):
-            raise ValueError(
-                f"Class name {number} is a {type(name).__name__}: give one string a class (of several synonyms, one)."
-            )
-        words = " ".join(name.split())
-        if not words:
-            raise ValueError(f"Class name {number} of {len(class_names)} is blank: give it a word or leave it out.")
-        first = number_of.setdefault(words.casefold(), number)
-        if first != number:
-            raise ValueError(f"The class name {name!r} is given twice (numbers {first} and {number}): leave one out.")
-        names.append(name.strip())
-    return names
+from .prompt_tokenizer import (
+    DEFAULT_PROMPT_TEMPLATE,
+    check_templates,
+    check_tokenizer,
+    tokenize_class_names,
+)
 
 
 class FGASegProcessor(ProcessorMixin):
@@ -74,12 +46,7 @@ class FGASegProcessor(ProcessorMixin):
     ) -> None:
         super().__init__(image_processor, tokenizer)
         templates = [DEFAULT_PROMPT_TEMPLATE] if prompt_templates is None else prompt_templates
-        if isinstance(templates, str) or len(templates) == 0:
-            raise ValueError(f"`prompt_templates` is {templates!r}: give a list with at least one template.")
-        for template in templates:
-            if not isinstance(template, str) or template.count("{}") != 1:
-                raise ValueError(f"The prompt template {template!r} must hold {{}} exactly once, for the class name.")
-        self.prompt_templates = list(templates)
+        self.prompt_templates = check_templates(templates)
 
     @classmethod
     def from_clip(
@@ -99,15 +66,8 @@ class FGASegProcessor(ProcessorMixin):
         """
         towers, own_image_size = read_clip_config(clip)
         tokenizer = AutoTokenizer.from_pretrained(clip)
-        # A checkpoint without tokenizer files gets an empty tokenizer, and no error.
         text = towers.text_config
-        # 2 is what early checkpoints say; they mean the last token.
-        end_of_text = text.vocab_size - 1 if text.eos_token_id == 2 else text.eos_token_id
-        if len(tokenizer) > text.vocab_size or tokenizer.eos_token_id != end_of_text:
-            raise ValueError(
-                f"{clip} has no tokenizer that fits its text tower, which ends texts with token {end_of_text} of "
-                f"{text.vocab_size}; save the tokenizer into the same folder."
-            )
+        check_tokenizer(tokenizer, text, clip)
         side = own_image_size if image_size is None else image_size
         known: dict[str, Any] = {}
         for name in (IMAGE_PROCESSOR_NAME, PROCESSOR_NAME):
@@ -156,44 +116,14 @@ class FGASegProcessor(ProcessorMixin):
         if images is not None:
             data.update(self.image_processor(images, segmentation_maps=segmentation_maps, **images_kwargs))
         if text is not None:
-            data.update(self._tokenize(text, text_kwargs))
+            # The legacy copies that `_merge_kwargs` makes are no arguments of a tokenizer.
+            tokenizer_kwargs = {
+                key: value
+                for key, value in text_kwargs.items()
+                if key not in ("return_mm_token_type_ids", "return_text_replacement_offsets")
+            }
+            data.update(tokenize_class_names(self.tokenizer, text, self.prompt_templates, **tokenizer_kwargs))
         return BatchFeature(data, tensor_type=return_tensors)
-
-    def _tokenize(self, text: str | Sequence[str], text_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Turns class names into token ids of shape (classes, length) or (classes, templates, length)."""
-        names = check_class_names([text] if isinstance(text, str) else text)
-        # `replace`, not `format`: names and templates may hold other braces.
-        prompts = [template.replace("{}", name) for name in names for template in self.prompt_templates]
-        # The legacy copies that `_merge_kwargs` makes are no arguments of a tokenizer.
-        tokenizer_kwargs = {
-            key: value
-            for key, value in text_kwargs.items()
-            if key not in ("return_mm_token_type_ids", "return_text_replacement_offsets")
-        }
-        if not tokenizer_kwargs.get("truncation"):
-            self._check_prompt_lengths(prompts, tokenizer_kwargs.get("add_special_tokens", True))
-        num_templates = len(self.prompt_templates)
-        if num_templates == 1:
-            # A single string stays a single sequence, as tokenizers have it.
-            return dict(self.tokenizer(prompts[0] if isinstance(text, str) else prompts, **tokenizer_kwargs))
-        encoding = self.tokenizer(prompts, **tokenizer_kwargs)
-        grouped: dict[str, Any] = {}
-        for key, rows in encoding.items():
-            if isinstance(rows, list):
-                grouped[key] = [rows[start : start + num_templates] for start in range(0, len(rows), num_templates)]
-            else:
-                grouped[key] = rows.reshape(len(names), num_templates, -1)
-        return grouped
-
-    def _check_prompt_lengths(self, prompts: list[str], add_special_tokens: bool) -> None:
-        limit = self.tokenizer.model_max_length
-        rows = self.tokenizer(prompts, add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
-        for prompt, row in zip(prompts, rows, strict=True):
-            if len(row) > limit:
-                raise ValueError(
-                    f"The prompt {prompt!r} has {len(row)} tokens but the text tower takes {limit}: shorten the class "
-                    "name."
-                )
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> list[str]:
         """As in Transformers, with the code that loads it where this package is not installed."""

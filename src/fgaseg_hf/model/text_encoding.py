@@ -4,7 +4,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,13 +12,77 @@ import torch
 # The parts of a model that text embeddings depend on.
 TEXT_TOWER_MODULES = ("text_model", "text_projection")
 
-# How alike embeddings of text towers of different precision must come out.
+# How many phrases are encoded again to compare text towers of different precision.
+NUM_PROBES = 4
+# How alike their embeddings must come out.
 PROBE_SIMILARITY = 0.99
 
 
 def normalise_phrase(phrase: str) -> str:
     """Reduces a phrase to what the tokenizer sees: letter case and the number of blanks make no difference."""
     return " ".join(phrase.split()).casefold()
+
+
+def text_tower_parameters(model: Any) -> list[torch.nn.Parameter]:
+    """The parameters that text embeddings depend on."""
+    return [parameter for name in TEXT_TOWER_MODULES for parameter in getattr(model.base_model, name).parameters()]
+
+
+def is_text_tower_whole(model: Any) -> bool:
+    """Whether all its weights are in this process's memory: neither offloaded nor sharded over processes."""
+    return all(
+        not parameter.is_meta and parameter.numel() > 0 and not hasattr(parameter, "placements")
+        for parameter in text_tower_parameters(model)
+    )
+
+
+def fingerprint_text_tower(model: Any) -> tuple[Any, ...]:
+    """Tells a text tower that has changed from one that has not, without looking at its weights.
+
+    Each parameter counts by where it lies and how often it was written to. Whatever trains, loads or replaces weights
+    changes that; so does moving them, which changes no embedding.
+
+    Args:
+        model: A `FGASegModel` or `FGASegForSemanticSegmentation`.
+    """
+    return tuple(
+        # Parameters made in inference mode count no writes.
+        (parameter.data_ptr(), 0 if parameter.is_inference() else parameter._version, parameter.dtype)
+        for parameter in text_tower_parameters(model)
+    )
+
+
+def has_adapters(model: Any) -> bool:
+    """Whether the text tower holds adapters, which can be switched without any weight being written to."""
+    return any(
+        hasattr(module, "adapter_layer_names")
+        for name in TEXT_TOWER_MODULES
+        for module in getattr(model.base_model, name).modules()
+    )
+
+
+def encode_token_ids(model: Any, input_ids: torch.Tensor, batch_size: int = 256) -> torch.Tensor:
+    """Encodes prompts a few at a time, in evaluation mode and in the weights' own precision.
+
+    Args:
+        model: A `FGASegModel` or `FGASegForSemanticSegmentation`.
+        input_ids: (phrases, templates, length).
+        batch_size: How many prompts go through the text tower at a time.
+
+    Returns:
+        Embeddings of unit length, (phrases, dim), on the model's device, that gradients may pass by.
+    """
+    text_model = model.base_model.text_model
+    was_training = text_model.training
+    text_model.eval()
+    device_type = text_model.device.type
+    # What is made in inference mode could not be part of a training step later.
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device_type, enabled=False):
+        try:
+            phrases = input_ids.to(text_model.device).split(max(1, batch_size // input_ids.shape[1]))
+            return torch.cat([model.get_text_embeddings(some) for some in phrases])
+        finally:
+            text_model.train(was_training)
 
 
 @torch.no_grad()
@@ -107,7 +171,8 @@ class FGASegTextEncoding:
         text_tower_hash: Of the text tower's weights, see [`hash_text_tower`].
         text_tower_dtype: In which precision they were.
         tokenizer_hash: Of the tokenizer, see [`hash_tokenizer`].
-        probe_input_ids: (probes, templates, length): the token ids of the first phrases.
+        probe_input_ids: (phrases, templates, length): the token ids of the phrases, so that a text tower that has
+            learnt encodes them anew; in files of before these were kept, of the first few only.
     """
 
     phrases: list[str]
@@ -123,6 +188,30 @@ class FGASegTextEncoding:
         """One hash of the text tower, the tokenizer and the templates: phrases of one key lie in one space."""
         parts = [self.text_tower_hash, self.tokenizer_hash, self.templates]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @property
+    def is_tokenized(self) -> bool:
+        """Whether the token ids of all phrases are known."""
+        return len(self.probe_input_ids) >= len(self.phrases)
+
+    def renewed(self, model: Any) -> "FGASegTextEncoding":
+        """The same phrases, encoded by a model whose text tower has learnt since.
+
+        Args:
+            model: A `FGASegModel` or `FGASegForSemanticSegmentation`.
+
+        Raises:
+            ValueError: If the token ids are not known, or the text tower's weights not in memory.
+        """
+        text_tower_hash = hash_text_tower(model)
+        if not self.is_tokenized or text_tower_hash is None:
+            raise ValueError("The words' token ids or the text tower are not in memory: encode the vocabulary anew.")
+        return replace(
+            self,
+            embeddings=encode_token_ids(model, self.probe_input_ids).float().cpu(),
+            text_tower_hash=text_tower_hash,
+            text_tower_dtype=str(model.base_model.text_projection.weight.dtype),
+        )
 
     def fits(self, model: Any) -> bool:
         """Whether the model's text tower is the one that made the embeddings.
@@ -143,8 +232,7 @@ class FGASegTextEncoding:
             return weights_hash == self.text_tower_hash
         if int(self.probe_input_ids.max()) >= base.config.text_config.vocab_size:
             return False
-        with torch.no_grad():
-            probes = model.get_text_embeddings(self.probe_input_ids.to(model.device)).float().cpu()
+        probes = encode_token_ids(model, self.probe_input_ids[:NUM_PROBES]).float().cpu()
         similarities = (probes * self.embeddings[: len(probes)]).sum(dim=1)
         return bool(similarities.min() >= PROBE_SIMILARITY)
 

@@ -26,9 +26,6 @@ from .vocabulary_files import (
 )
 from .vocabulary_words import Repetition, as_list, assign_groups, assign_synonyms, distinct_phrases
 
-# How many phrases are encoded again to compare text towers of different precision.
-NUM_PROBES = 4
-
 
 @dataclass(frozen=True)
 class FGASegVocabulary:
@@ -157,6 +154,27 @@ class FGASegVocabulary:
         return self.encoding.embeddings[[row_of[phrase] for phrase in self.phrases]]
 
     @property
+    def input_ids(self) -> torch.Tensor | None:
+        """Token ids of [`phrases`], (phrases, templates, length); `None` in files of before they were kept."""
+        if self.encoding is None or not (self.is_encoded and self.encoding.is_tokenized):
+            return None
+        row_of = {phrase: row for row, phrase in enumerate(self.encoding.phrases)}
+        return self.encoding.probe_input_ids[[row_of[phrase] for phrase in self.phrases]]
+
+    def renewed(self, model: Any) -> "FGASegVocabulary":
+        """The same vocabulary, encoded by a model whose text tower has learnt since.
+
+        Args:
+            model: A `FGASegModel` or `FGASegForSemanticSegmentation`.
+
+        Raises:
+            ValueError: If the token ids are not known, or the text tower's weights not in memory.
+        """
+        if self.encoding is None:
+            raise ValueError("The vocabulary is not encoded: call `vocabulary.encode(model, processor)` first.")
+        return replace(self, encoding=self.encoding.renewed(model))
+
+    @property
     def key(self) -> str | None:
         """Key of the encoding, see [`FGASegTextEncoding`]; `None` if there is none."""
         return None if self.encoding is None else self.encoding.key
@@ -214,7 +232,7 @@ class FGASegVocabulary:
             text_tower_hash=text_tower_hash,
             text_tower_dtype=str(model.base_model.text_projection.weight.dtype),
             tokenizer_hash=hash_tokenizer(processor.tokenizer),
-            probe_input_ids=_probe_input_ids(processor, phrases[:NUM_PROBES]),
+            probe_input_ids=_token_ids(processor, phrases),
         )
         row_of: dict[str, int] = {}
         if self.encoding is not None and self.encoding.key == fresh.key:
@@ -280,7 +298,7 @@ class FGASegVocabulary:
         return {name: group for group, members in self.groups.items() for name in members}
 
 
-def _probe_input_ids(processor: Any, phrases: list[str]) -> torch.Tensor:
+def _token_ids(processor: Any, phrases: list[str]) -> torch.Tensor:
     input_ids = processor(text=phrases, return_tensors="pt")["input_ids"]
     return input_ids if input_ids.dim() == 3 else input_ids[:, None]
 
