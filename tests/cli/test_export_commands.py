@@ -38,7 +38,7 @@ def test_what_the_options_choose(model_folder: Path, tmp_path: Path, monkeypatch
         calls.append((model, folder, options))
         return [folder / "model.onnx"]
 
-    monkeypatch.setattr("fgaseg_hf.cli.export_commands.export_to_onnx", remember)
+    monkeypatch.setattr("fgaseg_hf.export.model_export.export_to_onnx", remember)
     result = run(model_folder, "--out", tmp_path, "--topk", "2", "--image-size", "fixed", "--no-text-encoder")
     assert result.exit_code == 0, result.output
     ((model, folder, options),) = calls

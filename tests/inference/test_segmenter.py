@@ -15,6 +15,7 @@ from tiny_models import CLASS_NAMES, tiny_model, tiny_processor, tiny_vocabulary
 
 from fgaseg_hf import FGASegVocabulary, Segmentation, Segmenter, builtin_model_folder
 from fgaseg_hf.inference.word_encoding import WordEncoder
+from fgaseg_hf.model.background_rivals import NONE_OF_THESE, add_rivals
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,44 @@ def test_words_are_encoded_once_and_templates_apart(monkeypatch: pytest.MonkeyPa
     assert encoded == [2, 1]
     segmenter(picture, ["sky"], templates=["the {}", "a {}"])
     assert encoded == [2, 1, 1]
+
+
+def test_new_words_on_a_known_picture_cost_no_tower(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = Segmenter.from_model(tiny_model(), tiny_processor())
+    towers: list[int] = []
+    encode = segmenter.model.get_image_features
+    monkeypatch.setattr(
+        segmenter.model, "get_image_features", lambda pixels: towers.append(len(pixels)) or encode(pixels)
+    )
+    pictures = [make_picture(seed) for seed in range(6)]
+    expected = [result.label_map for result in segmenter(pictures, ["water", "sky"])]
+    assert towers == []
+    for _ in range(2):
+        segmenter(pictures[0], CLASS_NAMES)
+    assert towers == [1]
+    for picture, label_map in zip(pictures, expected, strict=True):
+        np.testing.assert_array_equal(segmenter(picture, ["water", "sky"]).label_map, label_map)
+    # The first is kept no more; the same pixels in another shape are another picture.
+    assert len(towers) == 6
+    segmenter(pictures[0], CLASS_NAMES)
+    segmenter(Image.frombytes("RGB", (40, 50), pictures[0].tobytes()), CLASS_NAMES)
+    assert len(towers) == 8
+
+
+def test_rivals_answer_none_of_these() -> None:
+    model, processor = tiny_model(), tiny_processor()
+    segmenter = Segmenter.from_model(model, processor)
+    result = segmenter(make_picture(), ["sky", "red car"], background="auto", threshold=0.01)
+    assert result.class_names == ("sky", "red car", NONE_OF_THESE)
+    model.set_vocabulary(add_rivals(FGASegVocabulary(["sky", "red car"], background_threshold=0.01), model, processor))
+    assert model.vocabulary.labels == list(result.class_names)
+    with torch.no_grad():
+        outputs = model(processor(images=make_picture(), return_tensors="pt")["pixel_values"])
+    (expected,) = processor.post_process_semantic_segmentation(outputs, [(40, 50)])
+    assert (result.label_map == expected.numpy()).mean() > 0.998
+    assert result.shares[NONE_OF_THESE] > 0
+    with pytest.raises(ValueError, match="rename"):
+        segmenter(make_picture(), ["sky", NONE_OF_THESE], background="auto")
 
 
 def test_the_cache_is_bounded_and_bounds_no_call() -> None:

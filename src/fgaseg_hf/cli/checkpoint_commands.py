@@ -7,11 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..conversion.conversion_plan import plan_conversion
-from ..conversion.model_conversion import DTYPES, convert_checkpoint, export_released_checkpoint
-
 LAYOUTS = ("catseg", "fga-seg")
 ACTIVATIONS = ("gelu", "quick_gelu")
+DTYPES = ("float32", "float16", "bfloat16")
 
 
 def convert(
@@ -88,13 +86,18 @@ def convert(
         if value is not None and value not in choices:
             raise ValueError(f"There is no {name} {value!r}: choose {' or '.join(choices)}.")
     overrides = parse_settings(settings or [])
+    if out is None and not (dry_run and to is None):
+        raise ValueError("There is no --out: name the folder to make, or look first with --dry-run.")
+
+    from ..conversion.conversion_plan import plan_conversion
+    from ..conversion.model_conversion import convert_checkpoint, export_released_checkpoint
+
     if dry_run and to is None:
         plan = plan_conversion(source, activation=activation, overrides=overrides)  # type: ignore[arg-type]
         typer.echo(plan.describe())
         plan.check(ignore_unexpected)
         return
-    if out is None:
-        raise ValueError("There is no --out: name the folder to make, or look first with --dry-run.")
+    assert out is not None  # see above
     if to is not None:
         count = export_released_checkpoint(source, out, to, dtype=dtype, dry_run=dry_run)  # type: ignore[arg-type]
         typer.echo(f"{out}: {count} tensors in the layout of {to}{' would be written' if dry_run else ''}")

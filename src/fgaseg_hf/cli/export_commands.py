@@ -4,14 +4,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
-
-from ..export.model_export import check_exportable, export_to_onnx
-from ..model.configuration_fgaseg import FGASegConfig
-from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
-from ..model.processing_fgaseg import FGASegProcessor
-from ..release.checkpoint_files import check_architecture
 
 
 def export(
@@ -47,6 +40,15 @@ def export(
     """
     if image_size not in ("any", "fixed"):
         raise ValueError(f"--image-size is {image_size!r}: choose 'any' or 'fixed'.")
+
+    import torch
+
+    from ..export.model_export import check_exportable, export_to_onnx
+    from ..model.configuration_fgaseg import FGASegConfig
+    from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
+    from ..model.processing_fgaseg import FGASegProcessor
+    from ..release.checkpoint_files import check_architecture
+
     check_architecture(model)
     overrides: dict[str, Any] = {} if topk is None else {"num_kept_classes": topk}
     config = FGASegConfig.from_pretrained(model, **overrides)

@@ -8,13 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ..release.card_description import CardDescription
-from ..release.checkpoint_description import describe_checkpoint
-from ..release.checkpoint_inspection import inspect_checkpoint
-from ..release.checkpoint_release import collect_release, push_release
-from ..release.model_card import make_model_card
-from ..release.run_contents import find_results
-
 Results = Annotated[
     list[Path] | None,
     typer.Option(metavar="JSON", help="Result files of training/evaluate.py, or folders of them.", show_default="none"),
@@ -54,6 +47,9 @@ def inspect(
 
     Prints parameters by block and what of them trains, types, sizes, grids, limits and the vocabulary.
     """
+    from ..release.checkpoint_description import describe_checkpoint
+    from ..release.checkpoint_inspection import inspect_checkpoint
+
     found = inspect_checkpoint(checkpoint, with_hashes=hashes)
     typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else describe_checkpoint(found))
 
@@ -76,6 +72,11 @@ def card(
 
     Each number comes from a result file, and each of these must have been measured on these weights.
     """
+    from ..release.card_description import CardDescription
+    from ..release.checkpoint_inspection import inspect_checkpoint
+    from ..release.run_contents import find_results
+    from ..release.model_card import make_model_card
+
     fields = _description_fields(license_id, base_model, training_data, training_command)
     if name is not None or description is None:
         fields["name"] = name or folder.resolve().name
@@ -128,6 +129,8 @@ def release(
 
     Result files that lie in the run's folder, or in its folder `results`, are taken along.
     """
+    from ..release.checkpoint_release import collect_release, push_release
+
     with tempfile.TemporaryDirectory() as temporary:
         collected = collect_release(
             run_folder,

@@ -1,6 +1,7 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Any name of a model -> the model and its processor, ready to segment."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +16,12 @@ from ..model.configuration_fgaseg import FGASegConfig
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
 from ..model.processing_fgaseg import FGASegProcessor
 from ..release.checkpoint_files import check_architecture
+from .checkpoint_sources import find_checkpoint
 from .clip_checkpoints import load_training_free
-from .named_models import DEFAULT_MODEL, builtin_model_folder
+from .model_store import WEIGHT_FILES, convert_weight_file, fetch_named_model, origin_of
+from .named_models import DEFAULT_MODEL, NAMED_MODELS, builtin_model_folder
+
+ADAPTER_FILE = "adapter_config.json"
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,18 @@ def load_model(source: str | Path, dtype: torch.dtype = torch.float32, **overrid
     """Loads whatever segments, by whatever name.
 
     Args:
-        source: The name of a known model, a folder, or an id on the Hub, of a FGASeg or a plain CLIP.
+        source: The name of a known model, a folder (of a FGASeg, a plain CLIP, or an adapter of a FGASeg), an id on the
+            Hub of these, or a file of weights, which is converted the first time.
         dtype: Float type of the weights.
         **overrides: Fields of the configuration to set instead.
 
     Raises:
-        ValueError: There is no such model, it is neither a FGASeg nor a CLIP, or it is broken.
+        ValueError: There is no such model, it is none of these kinds, it is broken, or it cannot be fetched.
     """
-    place = str(builtin_model_folder()) if str(source) == DEFAULT_MODEL else str(source)
+    place, is_converted_clip = _place_of(source)
+    if (adapter := _adapter_settings(place)) is not None:
+        model, processor = _load_adapter(place, adapter, dtype, overrides)
+        return LoadedModel(model.eval(), processor, str(source), is_plain_clip=False)
     with quiet_transformers():
         is_plain_clip = check_architecture(place, (FGASegConfig.model_type, "clip")) == "clip"
     if is_plain_clip:
@@ -56,7 +65,68 @@ def load_model(source: str | Path, dtype: torch.dtype = torch.float32, **overrid
             model = model.to(dtype=dtype)  # type: ignore[call-arg]
     else:
         model, processor = load_checkpoint(place, dtype, **overrides)
-    return LoadedModel(model.eval(), processor, str(source), is_plain_clip)
+    return LoadedModel(model.eval(), processor, str(source), is_plain_clip or is_converted_clip)
+
+
+def find_model(source: str | Path) -> str:
+    """Finds the folder or the Hub's id that a model's name stands for; what is not on this machine yet is fetched.
+
+    Args:
+        source: See [`load_model`].
+
+    Raises:
+        ValueError: A known model cannot be fetched, or a file of weights cannot be converted.
+    """
+    return _place_of(source)[0]
+
+
+def _place_of(source: str | Path) -> tuple[str, bool]:
+    """Where a model lies, and whether it was made of a CLIP for this package to load."""
+    if str(source) == DEFAULT_MODEL:
+        return str(builtin_model_folder()), False
+    path = Path(source)
+    if not path.exists() and str(source) in NAMED_MODELS:
+        path = fetch_named_model(str(source))
+    elif path.is_file() or (not path.exists() and str(source).endswith(WEIGHT_FILES)):
+        with quiet_transformers():
+            path = convert_weight_file(find_checkpoint(source))
+    else:
+        return str(source), False
+    return str(path), bool(origin_of(path).get("training_free"))
+
+
+def _adapter_settings(place: str) -> dict[str, Any] | None:
+    """What PEFT wrote beside an adapter's weights, where a folder holds these and no model."""
+    path = Path(place) / ADAPTER_FILE
+    if not path.is_file() or (path.parent / "config.json").is_file():
+        return None
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(settings["base_model_name_or_path"], str):
+            raise ValueError("it names no base model")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"The adapter {place!r} does not say which model it belongs to ({error}): save it anew."
+        ) from error
+    return settings
+
+
+def _load_adapter(
+    place: str, settings: dict[str, Any], dtype: torch.dtype, overrides: dict[str, Any]
+) -> tuple[Any, FGASegProcessor]:
+    """Loads an adapter's base model and adds the adapter to its weights."""
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise ValueError(
+            f"The model {place!r} is an adapter, which needs the package peft: pip install peft."
+        ) from error
+    base = load_model(settings["base_model_name_or_path"], dtype, **overrides)
+    with quiet_transformers(), broken_checkpoints_named(place):
+        model = PeftModel.from_pretrained(base.model, place).merge_and_unload()
+        own = (Path(place) / "processor_config.json").is_file()
+        processor = FGASegProcessor.from_pretrained(place) if own else base.processor
+    return model, processor
 
 
 def load_checkpoint(
@@ -115,4 +185,11 @@ def quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-__all__ = ["LoadedModel", "broken_checkpoints_named", "load_checkpoint", "load_model", "quiet_transformers"]
+__all__ = [
+    "LoadedModel",
+    "broken_checkpoints_named",
+    "find_model",
+    "load_checkpoint",
+    "load_model",
+    "quiet_transformers",
+]

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from ..model.text_encoding import normalise_phrase
-
 if TYPE_CHECKING:
     from .segmentation import Segmentation
 
@@ -84,7 +82,7 @@ def cityscapes_pictures(result: "Segmentation") -> tuple[Image.Image, Image.Imag
 def _ids_by_name(
     result: "Segmentation", ids: Mapping[str, int], other: int, benchmark: str, squeeze: bool = False
 ) -> np.ndarray:
-    names = [normalise_phrase(name) for name in result.class_names]
+    names = [" ".join(name.split()).casefold() for name in result.class_names]
     if squeeze:
         # Some of its names are two words in one.
         names = [name.replace(" ", "") for name in names]

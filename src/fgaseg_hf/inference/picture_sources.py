@@ -3,15 +3,15 @@
 
 import io
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
 from ..model.picture_arrays import picture_to_array, read_rgb
+from .picture_search import HEIC_SUFFIXES, is_address, name_of_address, open_heic_too
 
 PictureSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray | torch.Tensor
 """One picture: a path, an `http(s)` address, a file's bytes, a Pillow picture of any mode, or an array."""
@@ -40,6 +40,8 @@ def read_picture(source: PictureSource) -> Image.Image:
     if isinstance(source, bytes | bytearray | memoryview):
         return read_rgb(_open_bytes(bytes(source)))
     if isinstance(source, str | os.PathLike | Image.Image):
+        if not isinstance(source, Image.Image) and str(source).lower().endswith(HEIC_SUFFIXES):
+            open_heic_too()
         return read_rgb(source)
     if isinstance(source, np.ndarray | torch.Tensor):
         return _picture_of_array(source)
@@ -53,8 +55,8 @@ def name_of_source(source: Any) -> str:
     """What a picture is called in file names: its file's name without ending, "picture" where it has none."""
     if isinstance(source, Image.Image):
         source = getattr(source, "filename", "")
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
-        return PurePosixPath(unquote(urlsplit(source).path)).stem or "picture"
+    if isinstance(source, str) and is_address(source):
+        return name_of_address(source)
     # A longer text is a picture itself, in base64.
     if isinstance(source, str | os.PathLike) and not str(source).startswith("data:") and len(str(source)) < 4096:
         return Path(source).stem or "picture"

@@ -3,11 +3,12 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
+from ..model.background_rivals import AUTOMATIC_BACKGROUND, COMMON_NAMES, NONE_OF_THESE, rival_places
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
 from ..model.processing_fgaseg import FGASegProcessor
 from ..model.prompt_tokenizer import check_class_names
@@ -15,8 +16,13 @@ from ..model.text_encoding import FGASegTextEncoding, encode_class_names, normal
 from ..model.vocabulary import FGASegVocabulary
 from ..model.vocabulary_head import FGASegVocabularyHead
 
+Words = str | Iterable[str] | FGASegVocabulary
+"""What to look for: words, a text of words, or a vocabulary."""
+
 # With 512 numbers a word 40 MB, with 768 60 MB.
 MAX_CACHED_WORDS = 20_000
+# Common names beside the words that are asked for, with `background="auto"`.
+MAX_RIVALS = 64
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,8 @@ class WordEncoder:
         if not isinstance(words, FGASegVocabulary):
             names = check_class_names(words)
             return EncodedWords(tuple(names), self.embed(names, templates))
+        if words.background == AUTOMATIC_BACKGROUND:
+            words = self._with_rivals(words, templates)
         phrases = words.phrases
         embeddings = self.embed(phrases, templates or words.templates)
         encoding = FGASegTextEncoding(
@@ -97,6 +105,26 @@ class WordEncoder:
         )
         head = FGASegVocabularyHead(encoded, self.model.config.decoder_type == "cosine").to(self.model.device)
         return EncodedWords(tuple(encoded.labels), embeddings, head, head.background_index)
+
+    def _with_rivals(self, asked: FGASegVocabulary, templates: Sequence[str] | None) -> FGASegVocabulary:
+        """Adds common names to what is asked for, all of them answered as "none of these"."""
+        if normalise_phrase(NONE_OF_THESE) in map(normalise_phrase, replace(asked, background=None).labels):
+            raise ValueError(f"{NONE_OF_THESE!r} is what is answered where none of the words is: rename that word.")
+        sentences = templates or asked.templates
+        phrases = asked.phrases
+        places = rival_places(
+            phrases, self.embed(phrases, sentences), COMMON_NAMES, self.embed(COMMON_NAMES, sentences), MAX_RIVALS
+        )
+        chosen = [COMMON_NAMES[place] for place in places]
+        has_softmax = self.model.config.decoder_type == "cosine"
+        return replace(
+            asked,
+            names=[*asked.names, *chosen],
+            groups=asked.groups | ({NONE_OF_THESE: chosen} if chosen else {}),
+            # With a softmax over all words, the rivals are the only rule.
+            background=None if has_softmax and chosen else NONE_OF_THESE,
+            encoding=None,
+        )
 
     @torch.inference_mode()
     def embed(self, words: Sequence[str], templates: Sequence[str] | None = None) -> torch.Tensor:
@@ -128,4 +156,42 @@ class WordEncoder:
                 self._kept[sentences, normalise_phrase(phrase)] = row
 
 
-__all__ = ["EncodedWords", "WordEncoder"]
+def vocabulary_of_words(
+    words: Sequence[str] | FGASegVocabulary,
+    synonyms: Mapping[str, Sequence[str]],
+    groups: Mapping[str, Sequence[str]],
+    background: str | None,
+    threshold: float | None,
+) -> list[str] | FGASegVocabulary:
+    """Puts words, synonyms, groups and the background rule together; members of groups need not stand among the words.
+
+    Returns:
+        The words themselves where there is nothing else, else a vocabulary that is not encoded.
+
+    Raises:
+        ValueError: Names clash.
+    """
+    own = words if isinstance(words, FGASegVocabulary) else None
+    listed = own.names if own is not None else list(words)  # type: ignore[arg-type]
+    if own is None and (listed or not groups):
+        listed = check_class_names(listed)
+    if own is None and not synonyms and not groups and background is None:
+        return listed
+    names = {normalise_phrase(name): name for name in listed}
+    for member in (member for members in groups.values() for member in members):
+        names.setdefault(normalise_phrase(member), member)
+    if background is None and own is not None:
+        background = own.background
+    if threshold is None or background is None:
+        threshold = 0.5 if own is None else own.background_threshold
+    return FGASegVocabulary(
+        list(names.values()),
+        synonyms={**(own.synonyms if own else {}), **{name: list(more) for name, more in synonyms.items()}},
+        groups={**(own.groups if own else {}), **{name: list(members) for name, members in groups.items()}},
+        templates=own.templates if own else None,
+        background=background,
+        background_threshold=threshold,
+    )
+
+
+__all__ = ["EncodedWords", "WordEncoder", "Words", "vocabulary_of_words"]

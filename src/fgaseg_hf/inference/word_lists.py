@@ -4,15 +4,8 @@
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-from ..model.prompt_tokenizer import check_class_names
-from ..model.text_encoding import normalise_phrase
-from ..model.vocabulary import FGASegVocabulary
-
-Words = str | Iterable[str] | FGASegVocabulary
-"""What to look for: words, a text of words, or a vocabulary."""
 
 # Of Latin, Chinese and Japanese, and Arabic writing.
 COMMAS = ",，、،"
@@ -27,10 +20,10 @@ def read_words(words: str | Iterable[str], may_be_empty: bool = False) -> list[s
 
     Args:
         words: The list or text.
-        may_be_empty: Whether no word at all will do.
+        may_be_empty: Whether a text without any word will do.
 
     Raises:
-        ValueError: There is none, or one is blank, repeated or holds a control character; or the file cannot be read.
+        ValueError: A text has none; one is blank or holds a control character; or the file cannot be read.
     """
     if isinstance(words, str):
         text = read_text_file(words[1:]) if words.startswith("@") else words
@@ -38,14 +31,15 @@ def read_words(words: str | Iterable[str], may_be_empty: bool = False) -> list[s
             if may_be_empty:
                 return []
             raise ValueError(f"The words are empty: give them as in {EXAMPLE}.")
-        words = split_words(text)
+        words = [word.strip() for word in split_words(text)]
     names = list(words)
-    if may_be_empty and not names:
-        return []
-    for name in names:
+    for number, name in enumerate(names, start=1):
+        # What is no text is refused where the words are encoded.
         if isinstance(name, str):
             refuse_control_characters(name)
-    return check_class_names(names)
+            if not name.strip():
+                raise ValueError(f"Word {number} of {len(names)} is blank: give it letters or leave it out.")
+    return names
 
 
 def split_words(text: str) -> list[str]:
@@ -102,8 +96,12 @@ def refuse_control_characters(word: str) -> None:
             raise ValueError(f"The word {word[:60]!r} holds the control character {character!r}: leave it out.")
 
 
-def parse_groups(groups: Sequence[str]) -> dict[str, list[str]]:
+def parse_groups(groups: Sequence[str], option: str = "--group") -> dict[str, list[str]]:
     """Splits "vehicle=car, bus, truck" into a name and its members.
+
+    Args:
+        groups: Such texts.
+        option: What they were given as, for the messages.
 
     Raises:
         ValueError: A group has no name or no members, a name is blank or repeated, or two groups share a name.
@@ -113,46 +111,11 @@ def parse_groups(groups: Sequence[str]) -> dict[str, list[str]]:
         name, equals, members = group.partition("=")
         name = " ".join(name.split())
         if not equals or not name or not members.strip():
-            raise ValueError(f'The group {group!r} has no name or no members: give it as --group "vehicle=car, bus".')
+            raise ValueError(f'The group {group!r} has no name or no members: give it as {option} "vehicle=car, bus".')
         if name in parsed:
-            raise ValueError(f"The group {name!r} is given twice: put all its members into one --group.")
+            raise ValueError(f"The group {name!r} is given twice: put all its members into one {option}.")
         parsed[name] = read_words(members)
     return parsed
 
 
-def vocabulary_of_words(
-    words: Sequence[str] | FGASegVocabulary,
-    synonyms: Mapping[str, Sequence[str]],
-    groups: Mapping[str, Sequence[str]],
-    background: str | None,
-    threshold: float | None,
-) -> list[str] | FGASegVocabulary:
-    """Puts words, synonyms, groups and the background rule together; members of groups need not stand among the words.
-
-    Returns:
-        The words themselves where there is nothing else, else a vocabulary that is not encoded.
-
-    Raises:
-        ValueError: Names clash.
-    """
-    own = words if isinstance(words, FGASegVocabulary) else None
-    if own is None and not synonyms and not groups and background is None:
-        return list(words)  # type: ignore[arg-type]
-    names = {normalise_phrase(name): name for name in (words if own is None else own.names)}  # type: ignore[union-attr]
-    for member in (member for members in groups.values() for member in members):
-        names.setdefault(normalise_phrase(member), member)
-    if background is None and own is not None:
-        background = own.background
-    if threshold is None or background is None:
-        threshold = 0.5 if own is None else own.background_threshold
-    return FGASegVocabulary(
-        list(names.values()),
-        synonyms={**(own.synonyms if own else {}), **{name: list(more) for name, more in synonyms.items()}},
-        groups={**(own.groups if own else {}), **{name: list(members) for name, members in groups.items()}},
-        templates=own.templates if own else None,
-        background=background,
-        background_threshold=threshold,
-    )
-
-
-__all__ = ["Words", "parse_groups", "read_text_file", "read_words", "split_words", "vocabulary_of_words"]
+__all__ = ["parse_groups", "read_text_file", "read_words", "split_words"]

@@ -1,0 +1,252 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
+"""Many pictures to files: each exactly once, whole or not at all, whatever happens on the way."""
+
+import contextlib
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from ..model.text_encoding import hash_tensors
+from .job_journal import JobJournal
+from .output_formats import check_formats, files_of, write_formats
+from .output_marks import MARK, is_own_file, refuse_others_files
+from .overlapped_work import overlap_reading_and_writing
+from .picture_search import STANDARD_INPUT, FoundPicture, free_name
+from .picture_sources import read_picture
+from .segmentation import Segmentation
+from .segmenter import Segmenter
+from .word_encoding import Words
+
+FAILED_FILE = "failed.json"
+# Of each of the model's tensors, to tell models apart.
+VALUES_HASHED = 1024
+
+
+@dataclass(frozen=True)
+class PictureOutcome:
+    """What became of a picture.
+
+    Attributes:
+        picture: The picture.
+        files: What was written.
+        result: The segmentation; `None` if it failed, or was done by an earlier run.
+        reason: Why it failed, in a sentence; `None` if it did not.
+    """
+
+    picture: FoundPicture
+    files: list[Path] = field(default_factory=list)
+    result: Segmentation | None = None
+    reason: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """One line of `--json`."""
+        if self.reason is not None:
+            return {"picture": self.picture.source, "error": self.reason}
+        described: dict[str, Any] = {"picture": self.picture.source, "files": [str(path) for path in self.files]}
+        if self.result is not None:
+            described["size"] = list(self.result.size)
+            described["shares"] = {name: round(share, 6) for name, share in self.result.shares.items()}
+            described["scores"] = {
+                name: None if score is None else round(score, 4) for name, score in self.result.scores.items()
+            }
+            described["unlabelled"] = round(self.result.unlabelled_share, 6)
+        return described
+
+
+class FolderJob:
+    """Segments pictures into files below one folder.
+
+    Args:
+        segmenter: What segments.
+        words: What to look for.
+        output: The folder; made if it is missing.
+        formats: Which files to write of each picture, see [`output_formats.FORMATS`].
+        resume: Whether pictures that an earlier run has done with the same model, words and settings are left alone.
+        overwrite: Whether to replace files that this package did not write.
+
+    Raises:
+        ValueError: There is no such format, the folder cannot be written to, or the job there is another.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        words: Words | None,
+        output: str | Path,
+        formats: Iterable[str],
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        self.segmenter = segmenter
+        self.words = segmenter.encode(words)
+        self._asked_words = words
+        self.formats = check_formats(formats)
+        self.output = Path(output)
+        self.resume = resume
+        self.overwrite = overwrite
+        self.failed: list[PictureOutcome] = []
+        self.num_done_before = 0
+
+    def describe(self) -> dict[str, Any]:
+        """All that the results depend on."""
+        options = {name: value for name, value in vars(self.segmenter.options).items() if name != "batch_size"}
+        return {
+            "model": self.segmenter.name,
+            "weights": hash_tensors(_beginnings(self.segmenter.model.state_dict())),
+            "num_kept_classes": self.segmenter.model.config.num_kept_classes,
+            "words": list(self.words.labels),
+            "formats": list(self.formats),
+            "options": options,
+        }
+
+    def run(self, pictures: Sequence[FoundPicture]) -> Iterator[PictureOutcome]:
+        """Segments pictures; those that cannot be read or segmented are reported and the rest is done.
+
+        Args:
+            pictures: What to segment.
+
+        Yields:
+            What became of each that an earlier run has not done, in their order.
+
+        Raises:
+            ValueError: The folder cannot be written to, the job there is another, or files of another are in the way.
+        """
+        journal = JobJournal(self.output, self.describe())
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+            journal.open(self.resume)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ValueError(
+                f"Cannot write to the output folder {str(self.output)!r} ({reason}): name another."
+            ) from error
+        try:
+            waiting = self._what_is_left(pictures, journal)
+            for _, name in waiting:
+                refuse_others_files(files_of(self.output, name, self.formats), self.overwrite)
+            refuse_others_files([self.output / FAILED_FILE], self.overwrite)
+            for outcome in self._work(waiting, journal):
+                if outcome.reason is not None:
+                    self.failed.append(outcome)
+                yield outcome
+        finally:
+            journal.close()
+            self._note_failures()
+
+    def _what_is_left(self, pictures: Sequence[FoundPicture], journal: JobJournal) -> list[tuple[FoundPicture, str]]:
+        """Pictures that are not done, with the names of their results; those of pictures that are done stay theirs."""
+        taken = {entry["name"].casefold() for entry in journal.done.values() if "name" in entry}
+        left = []
+        for picture in pictures:
+            entry = journal.done.get(key_of(picture))
+            if entry is not None and journal.is_done(key_of(picture), fingerprint_of(picture)):
+                self.num_done_before += 1
+            elif entry is not None and "name" in entry:
+                left.append((picture, entry["name"]))
+            else:
+                left.append((picture, free_name(picture.name, taken)))
+        return left
+
+    def _work(self, waiting: list[tuple[FoundPicture, str]], journal: JobJournal) -> Iterator[PictureOutcome]:
+        numbered = iter(list(enumerate(waiting)))
+        batches = iter(lambda: list(islice(numbered, self.segmenter.batch_size())), [])
+        outcomes = overlap_reading_and_writing(
+            batches,
+            read=lambda batch: [_read_or_reason(picture) for _, (picture, _) in batch],
+            compute=lambda _, read: self._compute(read),
+            write=lambda batch, _, results: [
+                self._write(number, picture, name, result, journal)
+                for (number, (picture, name)), result in zip(batch, results, strict=True)
+            ],
+        )
+        for batch in outcomes:
+            yield from batch
+
+    def _compute(self, read: list[Image.Image | str]) -> list[Segmentation | str]:
+        """Segments what could be read; if a batch fails, each picture by itself, to find the one at fault."""
+        whole = [picture for picture in read if not isinstance(picture, str)]
+        try:
+            segmenter, words = self.segmenter, self._asked_words
+            results: Iterator[Segmentation | str] = iter(list(segmenter(whole, words)))
+        # What goes wrong with one picture shall not end a job over thousands.
+        except Exception as error:
+            if len(whole) == 1:
+                results = iter([_reason(error)])
+            else:
+                results = iter([self._compute([picture])[0] for picture in whole])
+        return [picture if isinstance(picture, str) else next(results) for picture in read]
+
+    def _write(
+        self, number: int, picture: FoundPicture, name: str, result: Segmentation | str, journal: JobJournal
+    ) -> PictureOutcome:
+        if isinstance(result, str):
+            return PictureOutcome(picture, reason=result)
+        # What the files call the picture is the last part; the folders before it are below the output folder.
+        result.name = Path(name).name
+        place = journal.begin(number)
+        folder = place / Path(name).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        entry = {"picture": key_of(picture), "fingerprint": fingerprint_of(picture), "name": name}
+        try:
+            written = write_formats(result, folder, Path(name).name, self.formats)
+            return PictureOutcome(picture, journal.finish(place, written, entry), result)
+        except ValueError as error:
+            return PictureOutcome(picture, reason=_reason(error))
+        finally:
+            # Still there if something went wrong, such as a full disk.
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _note_failures(self) -> None:
+        path = self.output / FAILED_FILE
+        if self.failed:
+            entries = [outcome.to_dict() for outcome in self.failed]
+            content = json.dumps({"generator": MARK, "failed": entries}, indent=2, ensure_ascii=False)
+            # Where even this does not fit on the disk, that is what the user is told.
+            with contextlib.suppress(OSError):
+                path.write_text(content + "\n", encoding="utf-8")
+        elif path.is_file() and is_own_file(path):
+            path.unlink()
+
+
+def _beginnings(weights: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """The first values of each tensor: any training changes them, and hashing all takes longer than a picture."""
+    for name, tensor in sorted(weights.items()):
+        yield name, tensor.flatten()[:VALUES_HASHED]
+
+
+def key_of(picture: FoundPicture) -> str:
+    """What tells pictures apart: a file's whole path, or an address."""
+    return picture.source if picture.path is None else str(picture.path.resolve())
+
+
+def fingerprint_of(picture: FoundPicture) -> list[int] | None:
+    """Changes when a picture does; `None` where that cannot be known."""
+    if picture.path is None:
+        return None
+    try:
+        status = picture.path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _read_or_reason(picture: FoundPicture) -> Image.Image | str:
+    try:
+        return read_picture(sys.stdin.buffer.read() if picture.source == STANDARD_INPUT else picture.source)
+    except Exception as error:
+        return _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:400] or type(error).__name__
+
+
+__all__ = ["FolderJob", "PictureOutcome"]
