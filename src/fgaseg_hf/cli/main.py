@@ -10,6 +10,7 @@ from .. import __version__
 from .checkpoint_commands import convert
 from .clip_commands import export_clip, training_free
 from .door_commands import page, serve
+from .explain import explain
 from .export_commands import export
 from .models import models
 from .preparation_commands import prepare
@@ -60,6 +61,7 @@ def _add(command: Callable[..., Any], example: str, name: str | None = None, qui
 
 # It prints what goes on by itself.
 _add(segment, 'segment street.jpg --labels "red car, blue house, sky"', quiet=False)
+_add(explain, 'explain street.jpg --labels "red car, blue house, sky"', quiet=False)
 # Fetching shows the Hub's own progress bar.
 _add(models, "models --path catseg-base", quiet=False)
 _add(prepare, "prepare a-847 --source ADE20K_2021_17_01 --out a847", quiet=False)

@@ -15,6 +15,7 @@ from ..conversion.named_models import DEFAULT_MODEL
 from ..model.sliding_window import SlidingWindows
 from ..model.vocabulary import FGASegVocabulary
 from .devices import choose_device, choose_dtype
+from .explanation import Explanation, explain_output
 from .overlapped_work import overlap_reading_and_writing
 from .picture_features import PictureFeatures
 from .picture_sources import PictureSource, is_one_picture, name_of_source, read_picture
@@ -210,6 +211,27 @@ class Segmenter:
             words = read_words([] if words is None else words, may_be_empty=bool(options.groups))
         described = vocabulary_of_words(words, options.synonyms, options.groups, options.background, options.threshold)
         return self.encoder.encode(described, options.templates)
+
+    @torch.inference_mode()
+    def explain(self, picture: PictureSource, words: Words | None = None, **overrides: Any) -> Explanation:
+        """Shows how the model comes to its answer about one picture, seen whole: the maps of each step for each word.
+
+        Args:
+            picture: See [`__call__`].
+            words: See [`__call__`].
+            **overrides: See [`__call__`].
+
+        Raises:
+            ValueError: As in a call.
+        """
+        options = replace(self.options.changed(overrides), sliding_window=False)
+        encoded = self.encode(words, options)
+        named = (name_of_source(picture), read_picture(picture))
+        features = self._features_of(named[1])
+        output = self.model(image_features=features, text_embeddings=encoded.text_embeddings)
+        logits = encoded.label_logits(output.logits)
+        result = self._make_segmentation(named, logits, encoded, options)
+        return explain_output(result, encoded.phrases, features, output)
 
     def _segment_many(
         self, sources: Iterator[PictureSource], words: EncodedWords, options: SegmenterOptions

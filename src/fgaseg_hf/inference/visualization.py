@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from .fonts import writable
 from .output_marks import MARK, png_mark
 
 # Turning the hue by the golden ratio puts each new colour into the largest gap that the earlier ones left.
@@ -169,9 +170,9 @@ def _percentage(share: float) -> str:
 def _append_legend(overlay: Image.Image, entries: Sequence[tuple[str, tuple[int, ...] | None]]) -> Image.Image:
     """Writes swatches and texts in as many columns as fit below the picture."""
     font_size = max(11, min(40, round(min(overlay.size) / 26)))
-    font = ImageFont.load_default(size=font_size)
     margin, swatch, line = font_size // 2, font_size, round(font_size * 1.6)
-    text_width = max(int(np.ceil(font.getlength(text))) for text, _ in entries)
+    written = [(*writable(text, font_size), colour) for text, colour in entries]
+    text_width = max(int(np.ceil(font.getlength(text))) for font, text, _ in written)
     column = swatch + margin + text_width + 2 * margin
     width = max(overlay.width, column + margin)
     num_columns = max(1, (width - margin) // column)
@@ -180,7 +181,7 @@ def _append_legend(overlay: Image.Image, entries: Sequence[tuple[str, tuple[int,
     canvas = Image.new("RGB", (width, overlay.height + num_rows * line + 2 * margin), PANEL_COLOUR)
     canvas.paste(overlay, (0, 0))
     draw = ImageDraw.Draw(canvas)
-    for position, (text, colour) in enumerate(entries):
+    for position, (font, text, colour) in enumerate(written):
         # Row by row, so that the largest classes stand in the first line.
         row, col = divmod(position, num_columns)
         left, top = margin + col * column, overlay.height + margin + row * line

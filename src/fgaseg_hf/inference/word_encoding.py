@@ -41,6 +41,11 @@ class EncodedWords:
     head: FGASegVocabularyHead | None = None
     background_index: int | None = None
 
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """What is looked for, one a row of `text_embeddings`: with synonyms, groups and rivals more than the labels."""
+        return self.labels if self.head is None else tuple(self.head.vocabulary.phrases)
+
     def label_logits(self, logits: torch.Tensor) -> torch.Tensor:
         """Logits of phrases (batch, phrases, height, width) -> of labels (batch, labels, height, width)."""
         return logits if self.head is None else self.head(logits)
