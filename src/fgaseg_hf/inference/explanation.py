@@ -64,7 +64,7 @@ def explain_output(result: Segmentation, words: tuple[str, ...], features: Any, 
         output: The model's output for it and the words.
     """
     maps: dict[str, torch.Tensor] = {}
-    if output.patch_features is not features.patch_features:
+    if output.aligned_text_embeddings is not output.text_embeddings:
         plain = torch.nn.functional.normalize(features.patch_features, dim=1)
         maps["before alignment"] = torch.einsum("bcd,bdhw->bchw", output.text_embeddings, plain)
     maps["global pseudo-mask"] = output.global_pseudo_masks
