@@ -74,8 +74,8 @@ def card(
     """
     from ..release.card_description import CardDescription
     from ..release.checkpoint_inspection import inspect_checkpoint
-    from ..release.run_contents import find_results
     from ..release.model_card import make_model_card
+    from ..release.run_contents import find_results
 
     fields = _description_fields(license_id, base_model, training_data, training_command)
     if name is not None or description is None:
