@@ -98,8 +98,8 @@ def load_dense_classes(path: str | Path) -> list[DenseClasses]:
 def prepare(picture: Image.Image, short_side: int, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """Brings a picture to sides that are multiples of 32, the short one about `short_side`, and normalises it."""
     scale = short_side / min(picture.size)
-    size = tuple(max(1, round(side * scale / 32)) * 32 for side in picture.size)
-    pixels = np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
+    width, height = (max(1, round(side * scale / 32)) * 32 for side in picture.size)
+    pixels = np.asarray(picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32)
     return torch.from_numpy((pixels / 255 - np.array(mean)) / np.array(std)).float().permute(2, 0, 1)[None]
 
 
