@@ -1,3 +1,4 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The labelling tools' files, called as the tools call them, and their answers read by the tools' own libraries."""
 
 import functools
