@@ -16,25 +16,29 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from workloads import ROWS, Workloads
 
 from fgaseg_hf import FGASegForSemanticSegmentation
+from fgaseg_hf.model import aggregation_composition, decoder_plan
 
-# Blocks by the attribute that does their work; none lies within another.
+# Blocks by what does their work; none lies within another. The decoder's are those of its plan: it would be computed
+# block by block if a block's own `forward` were replaced.
 BLOCKS = {
-    "image tower": "fgaseg.vision_model.forward",
-    "text tower": "fgaseg.text_model.forward",
-    "upsampling guidance": "fgaseg.upsampling_guidance.forward",
-    "P2Tformer": "fgaseg.p2tformer.forward",
-    "local pseudo-masks": "fgaseg.local_pseudo_masks.forward",
-    "first scores": "decoder._first_scores",
-    "embedding and first fusion": "decoder._embed",
-    "second fusion": "decoder._fuse_again",
-    "first upsampling": "decoder.upsampling_1.forward",
-    "local upsampling": "decoder.local_upsampling.forward",
-    "third fusion": "decoder.fusions.2.forward",
-    "second upsampling": "decoder.upsampling_2.forward",
-    "last head": "decoder.head.forward",
-    "alignment head": "alignment_head.forward",
+    "image tower": "fgaseg.vision_model",
+    "text tower": "fgaseg.text_model",
+    "upsampling guidance": "fgaseg.upsampling_guidance",
+    "P2Tformer": "fgaseg.p2tformer",
+    "local pseudo-masks": "fgaseg.local_pseudo_masks",
+    "alignment head": "alignment_head",
 }
-AGGREGATION_BLOCKS = {"spatial aggregation": "spatial_aggregation", "class aggregation": "class_aggregation"}
+PLANNED: list[tuple[str, Any, str]] = [
+    ("first scores", decoder_plan.DecoderPlan, "_first_scores"),
+    ("embedding and first fusion", decoder_plan.DecoderPlan, "_embed"),
+    ("spatial aggregation", aggregation_composition, "_attend_in_cut_windows"),
+    ("spatial aggregation", aggregation_composition, "_attend_in_window_grid"),
+    ("class aggregation", aggregation_composition, "_aggregate_classes"),
+    ("second fusion", decoder_plan, "_fuse_with_masks"),
+    ("upsampling", decoder_plan, "_raise_costs"),
+    ("local upsampling", decoder_plan.DecoderPlan, "_raise_masks"),
+    ("heads", decoder_plan, "_classify"),
+]
 
 
 def named(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,19 +53,14 @@ def named(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def name_blocks(model: FGASegForSemanticSegmentation) -> None:
     """Lets the profiler see the model's blocks."""
-    blocks = dict(BLOCKS)
-    places = [(name, path.rpartition(".")) for name, path in blocks.items()]
-    for name, (owner_path, _, attribute) in places:
+    for name, path in BLOCKS.items():
         try:
-            owner = model.get_submodule(owner_path)
+            block = model.get_submodule(path)
         except AttributeError:
             continue
-        if owner is not None:
-            setattr(owner, attribute, named(name, getattr(owner, attribute)))
-    for layer in model.decoder.aggregation_layers:
-        for name, attribute in AGGREGATION_BLOCKS.items():
-            block = getattr(layer, attribute)
-            block.forward = named(name, block.forward)
+        block.forward = named(name, block.forward)
+    for name, owner, attribute in PLANNED:
+        setattr(owner, attribute, named(name, getattr(owner, attribute)))
 
 
 def main() -> None:

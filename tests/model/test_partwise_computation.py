@@ -5,6 +5,7 @@ import ctypes
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -12,14 +13,17 @@ import torch
 from tiny_models import tiny_inputs, tiny_model
 from torch.utils.checkpoint import checkpoint
 
-from fgaseg_hf.model import partwise_computation
+from fgaseg_hf.model import device_sizes
 from fgaseg_hf.model.partwise_computation import apply_in_parts
+
+
+def set_sizes(monkeypatch, **sizes):
+    monkeypatch.setattr(device_sizes, "PROCESSOR", replace(device_sizes.PROCESSOR, **sizes))
 
 
 @pytest.fixture
 def few_values(monkeypatch):
-    for limit in ("PROCESSOR_VALUES_PER_PART", "CHECKPOINTED_VALUES_PER_PART"):
-        monkeypatch.setattr(partwise_computation, limit, 64)
+    set_sizes(monkeypatch, values_per_part=64, checkpointed_values_per_part=64)
 
 
 @pytest.mark.parametrize("dim", [0, 1])
@@ -117,7 +121,7 @@ def test_the_model_in_parts_is_the_model(monkeypatch, fields):
     model, inputs = tiny_model(**fields), tiny_inputs(2, 6)
     with torch.no_grad():
         whole = model(**inputs)
-        monkeypatch.setattr(partwise_computation, "PROCESSOR_VALUES_PER_PART", 2**10)
+        set_sizes(monkeypatch, values_per_part=2**10)
         parts = model(**inputs)
     for ours, theirs in zip(
         (parts.logits, parts.local_pseudo_masks, *(parts.auxiliary_logits or ())),
@@ -134,7 +138,7 @@ def test_the_models_gradients_in_parts(monkeypatch, checkpointing):
     labels[:, :4] = 255
     gradients = []
     for values in (2**22, 2**10):
-        monkeypatch.setattr(partwise_computation, "PROCESSOR_VALUES_PER_PART", values)
+        set_sizes(monkeypatch, values_per_part=values, checkpointed_values_per_part=values)
         model = tiny_model(trainable_clip="all").train()
         if checkpointing is not None:
             model.activation_checkpointing_enable(checkpointing)

@@ -4,7 +4,8 @@
 import pytest
 import torch
 
-from fgaseg_hf.model.windows import flatten_windows, merge_windows, view_as_windows, window_bands
+from fgaseg_hf.model.cut_windows import window_bands
+from fgaseg_hf.model.windows import flatten_windows, merge_windows, view_as_windows
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 """Which of a picture's classes go on through the decoder: the class limit and TopK."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, overload
 
 import torch
 
@@ -32,12 +32,20 @@ class ClassSelection:
         """Takes the kept classes' rows of (batch, classes, ...) -> (batch, kept, ...)."""
         return gather_classes(values, self.indices)
 
-    def scatter(self, values: torch.Tensor) -> torch.Tensor:
+    @overload
+    def scatter(self, values: torch.Tensor) -> torch.Tensor: ...
+
+    @overload
+    def scatter(self, values: torch.Tensor | None) -> torch.Tensor | None: ...
+
+    def scatter(self, values: torch.Tensor | None) -> torch.Tensor | None:
         """Puts (batch, kept, ...) back at its classes; all other classes get the most negative finite score.
 
         Returns:
-            (batch, classes, ...).
+            (batch, classes, ...); `None` of `None`.
         """
+        if values is None:
+            return None
         lowest = torch.finfo(values.dtype).min
         if self.is_kept is not None:
             values = values.masked_fill(~self.is_kept[(...,) + (None,) * (values.dim() - 2)], lowest)

@@ -8,35 +8,39 @@ import torch
 from torch import nn
 
 
-def is_plain(module: nn.Module) -> bool:
-    """Whether a linear layer or convolution does what its weights say and nothing more.
-
-    Adapters, quantisation, hooks and weights that are elsewhere until the call all work through the module's call, so
-    only plain modules may be put together into one step.
-    """
-    return (
-        type(module) in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-        and not module._forward_hooks
-        and not module._forward_pre_hooks
-        and not hasattr(module, "_hf_hook")
-    )
-
-
-def apply_side_by_side(linears: Sequence[nn.Linear], states: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Applies several linear layers with bias to the same input, as one product: narrow ones run well below full speed.
+def compose_side_by_side(linears: Sequence[nn.Linear]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Puts linear layers of the same input together, as one product: narrow ones run well below full speed.
 
     Args:
-        linears: Layers of the same input size.
-        states: (..., input size).
+        linears: Layers with bias, of the same input size.
 
     Returns:
-        What each layer gives, (..., its output size).
+        Weight (sum of output sizes, input size) and bias.
     """
-    if not all(is_plain(linear) for linear in linears):
-        return tuple(linear(states) for linear in linears)
-    weight = torch.cat([linear.weight for linear in linears])
-    bias = torch.cat([linear.bias for linear in linears])
-    return nn.functional.linear(states, weight, bias).split([linear.out_features for linear in linears], dim=-1)
+    return torch.cat([linear.weight for linear in linears]), torch.cat([linear.bias for linear in linears])
+
+
+def compose_embeddings_and_fusion(
+    embeddings: Sequence[nn.Conv2d], fusion: nn.Linear | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Puts embeddings of maps of one channel, and the linear layer on all of them, together into one convolution.
+
+    Args:
+        embeddings: Convolutions of one channel to the same number of channels, one for each map.
+        fusion: Linear layer on what they give, side by side; `None`: their sum.
+
+    Returns:
+        Kernel (channels, maps, size, size) and bias (channels,).
+    """
+    kernels = [embedding.weight for embedding in embeddings]
+    biases = [cast(torch.Tensor, embedding.bias) for embedding in embeddings]
+    if fusion is None:
+        return torch.cat(kernels, dim=1), torch.stack(biases).sum(dim=0)
+    shares = fusion.weight.chunk(len(embeddings), dim=1)
+    kernels = [torch.einsum("oc,cnyx->onyx", *pair) for pair in zip(shares, kernels, strict=True)]
+    # A product of a matrix and a vector would depend, in its last digit, on where in memory the weights lie.
+    bias = fusion.bias + (fusion.weight * torch.cat(biases)).sum(dim=1)
+    return torch.cat(kernels, dim=1), bias
 
 
 def compose_upsampling(
@@ -167,3 +171,44 @@ def _raise_patches(patches: torch.Tensor, weight: torch.Tensor, bias: torch.Tens
     """(..., patch area) -> (..., 1 or 2, 1 or 2, channels)."""
     raised = nn.functional.linear(patches.flatten(0, 2), weight.flatten(3).flatten(0, 2), bias.flatten())
     return raised.unflatten(-1, bias.shape).unflatten(0, patches.shape[:3])
+
+
+def sum_of_taps(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Convolves maps to a single channel: each tap's product, summed where the taps look.
+
+    Args:
+        states: (maps, height, width, channels).
+        weight: (1, channels, 3, 3).
+        bias: (1,).
+
+    Returns:
+        (maps, height, width).
+    """
+    taps = weight[0].flatten(1).T.flip(0)
+    products = torch.matmul(taps, states.flatten(1, 2).transpose(1, 2))
+    return (nn.functional.fold(products, states.shape[1:3], kernel_size=3, padding=1) + bias).squeeze(1)
+
+
+def sum_of_tap_maps(
+    maps: torch.Tensor, kernels: torch.Tensor, constant: torch.Tensor, bias: torch.Tensor
+) -> torch.Tensor:
+    """Convolves maps with a kernel for each tap of a 3 x 3 convolution that follows, and sums the taps.
+
+    Args:
+        maps: (maps, channels, height, width).
+        kernels: (9, channels, size, size), size odd.
+        constant: (9,), added to each tap's map.
+        bias: (1,), added to the sum.
+
+    Returns:
+        (maps, height, width).
+    """
+    height, width = maps.shape[2:]
+    tap_maps = nn.functional.conv2d(maps, kernels, constant, padding=kernels.shape[-1] // 2)
+    # Each tap's map is moved by its place in the kernel; what comes in over the edge is zero.
+    tap_maps = nn.functional.pad(tap_maps, (1, 1, 1, 1))
+    total = bias
+    for tap in range(9):
+        top, left = tap // 3, tap % 3
+        total = total + tap_maps[:, tap, top : top + height, left : left + width]
+    return total

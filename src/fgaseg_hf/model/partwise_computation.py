@@ -8,12 +8,7 @@ from typing import Any
 
 import torch
 
-# The largest tensor of a part, in values. On a processor, small enough for its cache, and for the C library to hand out
-# memory that it has at hand instead of fresh pages, whose first touch costs as much as the work itself.
-PROCESSOR_VALUES_PER_PART = 2**21
-ACCELERATOR_VALUES_PER_PART = 2**28
-# With gradient checkpointing a part's activations, dozens of such tensors, are in memory at once.
-CHECKPOINTED_VALUES_PER_PART = 2**22
+from .device_sizes import sizes_of
 
 
 def apply_in_parts(
@@ -47,16 +42,14 @@ def apply_in_parts(
     def call(*inputs: torch.Tensor | None) -> Any:
         return function(*inputs) if checkpoint is None else checkpoint(function, *inputs)
 
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return call(*split, *shared)
     first = next(tensor for tensor in split if tensor is not None)
-    length = first.shape[dim]
-    limit = ACCELERATOR_VALUES_PER_PART
+    sizes = sizes_of(first.device)
+    limit = sizes.values_per_part if checkpoint is None else sizes.checkpointed_values_per_part
+    if limit is None:
+        return call(*split, *shared)
     if first.device.type == "cpu":
-        limit = PROCESSOR_VALUES_PER_PART
         keep_freed_memory()
-    if checkpoint is not None:
-        limit = CHECKPOINTED_VALUES_PER_PART
+    length = first.shape[dim]
     items = max(limit // max(values_per_item, 1), 1)
     if length <= items:
         result = call(*split, *shared)

@@ -9,9 +9,9 @@ from torch import nn
 from transformers import initialization as init
 from transformers.modeling_utils import PreTrainedModel
 
+from .class_aggregation import FGASegClassAggregation
 from .clip_dense_features import is_trainable_parameter
 from .configuration_fgaseg import FGASegConfig
-from .cost_aggregation import FGASegClassAggregation
 from .pixel_text_alignment import FGASegP2Tformer
 
 

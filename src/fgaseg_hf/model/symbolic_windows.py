@@ -3,7 +3,7 @@
 
 import torch
 
-from .windows import flatten_windows, merge_windows, view_as_windows
+from .windows import FGASegWindowGrid, flatten_windows, merge_windows, view_as_windows
 
 
 class FGASegSymbolicWindows:
@@ -56,6 +56,14 @@ class FGASegSymbolicWindows:
         region = region.flatten(2, 3).flatten(0, 1)
         is_apart = region[:, :, None] != region[:, None, :]
         return torch.where(is_apart, torch.finfo(dtype).min, 0.0).to(dtype)
+
+
+def window_grid(
+    height: int, width: int, window_size: int, is_shifted: bool, device: torch.device
+) -> FGASegWindowGrid | FGASegSymbolicWindows:
+    """The windows of a grid, whose size a program that is being compiled does not know yet."""
+    kind = FGASegSymbolicWindows if torch.compiler.is_compiling() else FGASegWindowGrid
+    return kind(height, width, window_size, is_shifted, device)
 
 
 def _axis_tables(

@@ -1,93 +1,73 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
-"""Windows of a patch grid, cut out of it: what spatial aggregation attends within."""
-
-import itertools
-from collections.abc import Callable, Sequence
+"""Windows of a patch grid: what spatial aggregation attends within."""
 
 import torch
 
-from .partwise_computation import apply_in_parts
 
+class FGASegWindowGrid:
+    """Cuts a grid into windows, and puts them together.
 
-def window_bands(size: int, window_size: int, is_shifted: bool) -> list[tuple[int, int]]:
-    """How an axis of the grid falls into windows.
-
-    Shifted windows (arXiv 2103.14030) are the grid cut at other places, with smaller windows at its ends: a patch
-    attends to those that were its neighbours before the grid was rolled. A single window has nothing to shift to.
+    In the shifted form (arXiv 2103.14030) the grid is rolled by half a window before it is cut; a mask keeps apart what
+    was not together before. Grids that are no multiple of the window are filled up, and the mask keeps the filling out.
 
     Args:
-        size: Patches along the axis.
-        window_size: Side of a window in patches.
-        is_shifted: Whether the windows are shifted by half of one.
-
-    Returns:
-        Bands of windows of the same length, in their order: (how many, length).
+        height: Rows of the patch grid.
+        width: Columns of the patch grid.
+        window_size: Side of a window in patches; of a smaller grid, its own side.
+        is_shifted: Whether the windows are shifted; not along an axis of a single window, which has nothing to shift
+            to.
+        device: Where the mask is.
     """
-    if size <= window_size:
-        return [(1, size)]
-    first = window_size // 2 if is_shifted else 0
-    number, last = divmod(size - first, window_size)
-    return [band for band in ((1, first), (number, window_size), (1, last)) if all(band)]
 
+    def __init__(self, height: int, width: int, window_size: int, is_shifted: bool, device: torch.device) -> None:
+        self.device = device
+        self.grid = (height, width)
+        self.window = (min(window_size, height), min(window_size, width))
+        self.numbers = tuple(-(-size // window) for size, window in zip(self.grid, self.window, strict=True))
+        self.shifts = tuple(window_size // 2 if is_shifted and size > window_size else 0 for size in self.grid)
+        self.filled = tuple(number * window for number, window in zip(self.numbers, self.window, strict=True))
 
-def apply_in_windows(
-    function: Callable[..., torch.Tensor],
-    cost_embeddings: torch.Tensor,
-    shared: Sequence[torch.Tensor],
-    bands: tuple[list[tuple[int, int]], list[tuple[int, int]]],
-    *,
-    values_per_patch: int,
-    checkpoint: Callable[..., torch.Tensor] | None = None,
-    out: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Calls a function on the windows of a grid, windows of one size and a few classes at a time.
+    def split(self, states: torch.Tensor) -> torch.Tensor:
+        """Cuts (..., height, width, channels) into (..., windows, window area, channels)."""
+        if self.filled != self.grid:
+            bottom, right = (filled - size for filled, size in zip(self.filled, self.grid, strict=True))
+            states = torch.nn.functional.pad(states, (0, 0, 0, right, 0, bottom))
+        if any(self.shifts):
+            states = states.roll([-shift for shift in self.shifts], (-3, -2))
+        return flatten_windows(view_as_windows(states, *self._windows()))
 
-    Args:
-        function: Called as `function(windows, *shared)` with (batch, classes, windows, window area, channels) and
-            (batch, windows, window area, channels); keeps the shape of the first.
-        cost_embeddings: (batch, classes, height, width, channels).
-        shared: What all classes share, (batch, height, width, channels) each.
-        bands: How the rows and the columns fall into windows, see [`window_bands`].
-        values_per_patch: Size of the largest tensor that a patch of a class makes within the function.
-        checkpoint: See [`apply_in_parts`].
-        out: See [`apply_in_parts`]; may be `cost_embeddings`.
+    def merge(self, windows: torch.Tensor) -> torch.Tensor:
+        """Undoes [`split`]."""
+        states = merge_windows(windows.unflatten(-2, self.window).unflatten(-4, self.numbers))
+        if any(self.shifts):
+            states = states.roll(self.shifts, (-3, -2))
+        return states[..., : self.grid[0], : self.grid[1], :]
 
-    Returns:
-        (batch, classes, height, width, channels).
-    """
-    heights, widths = ([number * length for number, length in axis] for axis in bands)
+    def mask(self, dtype: torch.dtype) -> torch.Tensor | None:
+        """Keeps apart what was not together before shifting, and the filling.
 
-    def cut(states: torch.Tensor) -> list[torch.Tensor]:
-        regions = (region for rows in states.split(heights, dim=-3) for region in rows.split(widths, dim=-2))
-        kinds = itertools.product(*bands)
-        return [view_as_windows(region, *kind) for region, kind in zip(regions, kinds, strict=True)]
-
-    def transform(windows: torch.Tensor, *shared: torch.Tensor) -> torch.Tensor:
-        return function(flatten_windows(windows), *shared).reshape(windows.shape)
-
-    # Without gradients each region is written to its place; with them, all are joined at the end.
-    if out is None and not torch.is_grad_enabled():
-        out = torch.empty_like(cost_embeddings)
-    regions = cut(cost_embeddings)
-    guides = zip(*([flatten_windows(windows) for windows in cut(states)] for states in shared), strict=True)
-    places = [None] * len(regions) if out is None else cut(out)
-    results = [
-        apply_in_parts(
-            transform,
-            (region,),
-            guide,
-            dim=1,
-            values_per_item=region[:, 0, ..., 0].numel() * values_per_patch,
-            checkpoint=checkpoint,
-            out=place,
+        Returns:
+            An additive mask (windows, window area, window area); `None` if each window attends to all of itself.
+        """
+        if self.filled == self.grid and not any(self.shifts):
+            return None
+        rows, columns = (self._regions(axis) for axis in (0, 1))
+        regions = flatten_windows(view_as_windows((3 * rows[:, None] + columns)[..., None], *self._windows()))
+        return torch.zeros((), dtype=dtype, device=self.device).where(
+            regions == regions.transpose(-1, -2), torch.finfo(dtype).min
         )
-        for region, guide, place in zip(regions, guides, places, strict=True)
-    ]
-    if out is not None and not results[0].requires_grad:
-        return out
-    merged = [merge_windows(result) for result in results]
-    rows = [torch.cat(merged[start : start + len(widths)], dim=-2) for start in range(0, len(merged), len(widths))]
-    return torch.cat(rows, dim=-3)
+
+    def _windows(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        (rows, columns), (height, width) = self.numbers, self.window
+        return (rows, height), (columns, width)
+
+    def _regions(self, axis: int) -> torch.Tensor:
+        """What is together along an axis: 0 and 1 were apart before shifting, 2 is the filling, (filled size,)."""
+        size, filled, shift = self.grid[axis], self.filled[axis], self.shifts[axis]
+        regions = torch.zeros(filled, dtype=torch.int32, device=self.device)
+        regions[size - shift : filled - shift] = 2
+        regions[filled - shift :] = 1
+        return regions
 
 
 def view_as_windows(region: torch.Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> torch.Tensor:
