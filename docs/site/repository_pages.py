@@ -19,9 +19,11 @@ LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Puts the rooms' pages into the table of contents."""
+    """Puts the rooms' pages into the table of contents, and those of `docs` that it does not name."""
+    named = str(config.nav)
+    others = [f"docs/{path.name}" for path in sorted((REPOSITORY / "docs").glob("*.md")) if path.name not in named]
     pages = [f"{API}/{name}.md" for name in ("index", *(room.name for room in find_rooms()))]
-    config.nav = [*(config.nav or []), {"API": pages}]
+    config.nav = [*(config.nav or []), *([{"More": others}] if others else []), {"API": pages}]
     return config
 
 
