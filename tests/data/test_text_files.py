@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fgaseg_hf.data.class_list_files import load_class_groups, load_class_names, load_id_map, load_prompts
-from fgaseg_hf.data.text_files import quoted, read_json_file, read_text_file
+from fgaseg_hf.data.text_files import read_json_file, read_text_file
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
@@ -39,8 +39,3 @@ def test_missing_files_and_broken_json_name_the_file(tmp_path: Path) -> None:
     path.write_text("[" * 200_000)
     with pytest.raises(ValueError, match=r"ids\.json' is (nested too deep|no JSON)"):
         read_json_file(path, "id map")
-
-
-def test_messages_repeat_no_more_than_200_characters() -> None:
-    assert quoted("sky") == "'sky'"
-    assert len(quoted("x" * 10_000)) == 200

@@ -3,24 +3,30 @@
 
 from typing import Any
 
+import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
 
 from fgaseg_hf.data.augmentation import IGNORED_LABEL
 from fgaseg_hf.data.segmentation_split import SegmentationSplit
+from fgaseg_hf.evaluation.pixel_counts import PIXELS_AT_ONCE, count_classes_of_picture
 from fgaseg_hf.evaluation.segmentation_evaluation import (
     EvaluationProtocol,
     embed_class_names,
     evaluate_segmentation,
     parts_of_process,
+    picture_mean_iou,
     vocabulary_of_picture,
 )
+from fgaseg_hf.evaluation.segmentation_metrics import SegmentationConfusionMatrix
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +138,26 @@ def test_every_part_belongs_to_one_process() -> None:
 def test_bad_protocols_are_refused(keywords: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must be"):
         EvaluationProtocol(**keywords)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    label=hnp.arrays(np.int64, (3, 4), elements=st.integers(IGNORED_LABEL, 3)),
+    prediction=hnp.arrays(np.int64, (3, 4), elements=st.integers(0, 3)),
+)
+def test_a_pictures_mean_iou_is_that_of_its_own_matrix(label: np.ndarray, prediction: np.ndarray) -> None:
+    metric = SegmentationConfusionMatrix(["a", "b", "c", "d"], ignored_ids=(IGNORED_LABEL,))
+    metric.update(prediction, label)
+    expected = metric.compute().mean_iou
+    found = picture_mean_iou(prediction, label, 4)
+    assert np.isnan(found) if expected is None else found == pytest.approx(expected)
+    assert np.array_equal(count_classes_of_picture(prediction, label, 4), metric.totals.numpy())
+
+
+def test_counting_a_large_picture_in_parts_is_counting_it_at_once() -> None:
+    generator = np.random.default_rng(0)
+    label, prediction = generator.integers(IGNORED_LABEL, 300, (300, 401)), generator.integers(0, 300, (300, 401))
+    assert label.size > 2 * PIXELS_AT_ONCE
+    metric = SegmentationConfusionMatrix([f"thing {number}" for number in range(300)], ignored_ids=(IGNORED_LABEL,))
+    metric.update(prediction, label)
+    assert np.array_equal(count_classes_of_picture(prediction, label, 300), metric.totals.numpy())

@@ -4,8 +4,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..model.quoting import quote
 from ..model.text_encoding import normalise_phrase
-from .text_files import parse_json, quoted, read_json_file, read_text_file
+from .text_files import parse_json, read_json_file, read_text_file
 
 # Where the names lie in a data set's folder if nothing else is said.
 CLASS_NAMES_FILE = "class_names.txt"
@@ -50,10 +51,10 @@ def check_distinct_names(names: Sequence[str], subject: str) -> None:
     for name in names:
         first = first_with.get(normalise_phrase(name))
         if first == name:
-            raise ValueError(f"{subject} hold {quoted(name)} twice; every class needs a name of its own.")
+            raise ValueError(f"{subject} hold {quote(name)} twice; every class needs a name of its own.")
         if first is not None:
             raise ValueError(
-                f"{subject} hold {quoted(first)} and {quoted(name)}, which are one to the model (it sees neither "
+                f"{subject} hold {quote(first)} and {quote(name)}, which are one to the model (it sees neither "
                 "letter case nor the number of blanks); every class needs a name of its own."
             )
         first_with[normalise_phrase(name)] = name
@@ -93,7 +94,7 @@ def load_id_map(source: str | None) -> dict[int, int] | None:
         raise ValueError(f"{must_be}.")
     for raw, class_id in mapping.items():
         if not raw.strip().removeprefix("-").isdecimal() or type(class_id) is not int:
-            raise ValueError(f"{must_be}, but holds {quoted(raw)}: {quoted(class_id)}.")
+            raise ValueError(f"{must_be}, but holds {quote(raw)}: {quote(class_id)}.")
     id_map = {int(raw): class_id for raw, class_id in mapping.items()}
     if len(id_map) != len(mapping):
         raise ValueError(f"{subject} holds an id in two spellings: give each id once.")

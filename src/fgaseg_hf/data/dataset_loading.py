@@ -28,7 +28,7 @@ class DatasetArguments:
         default=None,
         metadata={
             "help": "coco-stuff, a-150, a-847, pc-59, pc-459, pas-20, pas-20b, cityscapes or folder; a folder that "
-            "`fgaseg prepare` made says it itself"
+            "`fgaseg prepare` made says it itself. To measure, also several with commas, or all"
         },
     )
     dataset: str | None = field(

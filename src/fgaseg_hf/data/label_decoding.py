@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..model.label_map_reading import label_map_to_array
 from ..model.picture_reading import open_picture
-from .text_files import quoted
+from ..model.quoting import quote
 
 # What a label map's numbers are: class ids in one channel (or palette indices), the colours of Pascal VOC's palette
 # (palette pictures are taken too), or the colour code of the full ADE20K.
@@ -37,7 +37,7 @@ def read_ids(ids: Any, argument: str) -> list[int]:
             raise TypeError
         return [index(label) for label in ids]
     except TypeError:
-        raise ValueError(f"`{argument}` is {quoted(ids)}, but must list whole numbers, as [0, 255] does.") from None
+        raise ValueError(f"`{argument}` is {quote(ids)}, but must list whole numbers, as [0, 255] does.") from None
 
 
 def decode_label_map(label_map: Any, decoding: LabelDecoding = "index") -> np.ndarray:

@@ -12,11 +12,11 @@ from PIL import Image
 
 from ..model.picture_arrays import picture_to_rgb
 from ..model.picture_reading import open_picture
+from ..model.quoting import reason_of
 from .annotated_share import describe_odd_annotation
 from .augmentation import IGNORED_LABEL
 from .class_list_files import check_distinct_names
 from .label_decoding import LabelDecoding, decode_label_map, limit_short_side, unlabelled_id
-from .text_files import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class SegmentationSplit:
         try:
             return rows[int(index)]
         except UNREADABLE as error:
-            raise UnreadableRow(f"{self.where}Row {index} cannot be read ({shortened(error)}).") from error
+            raise UnreadableRow(f"{self.where}Row {index} cannot be read ({reason_of(error)}).") from error
 
     @property
     def where(self) -> str:
@@ -141,7 +141,7 @@ class SegmentationSplit:
         try:
             picture = picture_to_rgb(open_picture(row[self.image_column]))
         except UNREADABLE as error:
-            message = f"{self.where}The picture of row {index} cannot be read ({shortened(error)})."
+            message = f"{self.where}The picture of row {index} cannot be read ({reason_of(error)})."
             raise UnreadableRow(message) from error
         labels = self._to_class_ids(row[self._label_column], index)
         if labels.shape != picture.size[::-1]:

@@ -10,9 +10,9 @@ import datasets
 import pyarrow
 import pyarrow.compute
 
+from ..model.quoting import reason_of
 from .benchmarks import PREPARED_BENCHMARK_FILE
 from .class_list_files import CLASS_NAMES_FILE
-from .text_files import shortened
 
 # Into how many parts, to be shared among processes and workers, a folder of `save_to_disk` is cut when it is streamed.
 MAX_STREAM_PARTS = 64
@@ -49,7 +49,7 @@ def load_split(
     except (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
         raise ValueError(f"There is no data set {path!r}, neither as a folder nor (reachable) on the Hub.") from error
     except (datasets.exceptions.DatasetGenerationError, pyarrow.ArrowException) as error:
-        reason = shortened(error.__cause__ or error)
+        reason = reason_of(error.__cause__ or error)
         raise ValueError(f"The files of the data set {path!r} cannot be read ({reason}).") from error
 
 

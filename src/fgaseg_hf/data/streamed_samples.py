@@ -12,9 +12,9 @@ from datasets.distributed import split_dataset_by_node
 from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from ..model.quoting import reason_of
 from .readable_samples import UNREADABLE_ENTRY
 from .segmentation_split import UNREADABLE, UnreadableRow
-from .text_files import shortened
 from .training_samples import TrainingSamples
 
 # Where a worker that has read nothing stands.
@@ -145,7 +145,7 @@ class StreamedSamples(IterableDataset):
                 row = split.rows.features.decode_example(row)
             except UNREADABLE as error:
                 raise UnreadableRow(
-                    f"{split.where}Row {number} of what a process reads cannot be read ({shortened(error)})."
+                    f"{split.where}Row {number} of what a process reads cannot be read ({reason_of(error)})."
                 ) from error
         return split.read_row(row, number)
 

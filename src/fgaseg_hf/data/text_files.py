@@ -6,19 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-# No message repeats more of an input than this.
-LONGEST_QUOTE = 200
-
-
-def quoted(value: Any) -> str:
-    """Writes a value as it stands in a message, cut off where it is long."""
-    return shortened(repr(value))
-
-
-def shortened(value: Any) -> str:
-    """Writes a value as text for a message, cut off where it is long, without line breaks or a full stop at its end."""
-    text = " ".join(str(value).split()).rstrip(".")
-    return text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE - 3]}..."
+from ..model.quoting import quote
 
 
 def read_text_file(path: str | Path, what: str) -> str:
@@ -32,20 +20,20 @@ def read_text_file(path: str | Path, what: str) -> str:
         ValueError: there is no such file, it cannot be read, or it is in another encoding.
     """
     if not Path(path).is_file():
-        raise ValueError(f"There is no {what} at {quoted(str(path))}: name a file.")
+        raise ValueError(f"There is no {what} at {quote(str(path))}: name a file.")
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise ValueError(f"The {what} {quoted(str(path))} cannot be read ({error.strerror}).") from error
+        raise ValueError(f"The {what} {quote(str(path))} cannot be read ({error.strerror}).") from error
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ValueError(f"The {what} {quoted(str(path))} is in UTF-16: save it as UTF-8.")
+        raise ValueError(f"The {what} {quote(str(path))} is in UTF-16: save it as UTF-8.")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise ValueError(f"The {what} {quoted(str(path))} is not in UTF-8 (line {line}): save it as UTF-8.") from error
+        raise ValueError(f"The {what} {quote(str(path))} is not in UTF-8 (line {line}): save it as UTF-8.") from error
     if "\0" in text:
-        raise ValueError(f"The {what} {quoted(str(path))} is no text, or in UTF-16: save it as UTF-8.")
+        raise ValueError(f"The {what} {quote(str(path))} is no text, or in UTF-16: save it as UTF-8.")
     return text
 
 
@@ -55,7 +43,7 @@ def read_json_file(path: str | Path, what: str) -> Any:
     Raises:
         ValueError: there is no such file, or it holds no JSON.
     """
-    return parse_json(read_text_file(path, what), f"The {what} {quoted(str(path))}")
+    return parse_json(read_text_file(path, what), f"The {what} {quote(str(path))}")
 
 
 def parse_json(text: str, subject: str) -> Any:

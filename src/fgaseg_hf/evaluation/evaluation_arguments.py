@@ -31,6 +31,13 @@ class EvaluationArguments:
             "synonyms, TopK; without it, as the model's files say"
         },
     )
+    published: bool = field(
+        default=False,
+        metadata={
+            "help": "measure by the published protocol, and print ours beside the published numbers; with `--benchmark "
+            "all`, on the six benchmarks that papers report"
+        },
+    )
     vocabulary: str = field(
         default="all", metadata={"help": "'all' names for every picture, or 'picture+16': its own and 16 others"}
     )
@@ -45,7 +52,9 @@ class EvaluationArguments:
     batch_size: int = field(default=4, metadata={"help": "pictures, or windows, at a time in each process"})
     num_pictures: int | None = field(default=None, metadata={"help": "measure on this many pictures, spread evenly"})
     seed: int = field(default=0, metadata={"help": "seed of the other names of 'picture+16'"})
-    output: str | None = field(default=None, metadata={"help": "JSON file for the result"})
+    output: str | None = field(
+        default=None, metadata={"help": "JSON file for the result; of several benchmarks, a folder for a file of each"}
+    )
     save_every: int = field(
         default=50, metadata={"help": "with --output, keep the counts every so many pictures of a process"}
     )
@@ -69,8 +78,10 @@ class EvaluationArguments:
                 self.worst = [self.worst[0], str(Path(self.output).with_suffix("")) + "_worst"]
             if len(self.worst) != 2 or not self.worst[0].isdigit():
                 raise ValueError("--worst takes a number and, without --output, a folder, as in --worst 20 pictures.")
-        if self.output is not None and Path(self.output).is_dir():
-            raise ValueError(f"--output is the folder {self.output}: name a JSON file in it.")
+        if self.published:
+            if self.protocol not in (None, "published"):
+                raise ValueError(f"--published means the published protocol, not {self.protocol!r}: leave one out.")
+            self.protocol = "published"
         if self.save_every < 1:
             raise ValueError(f"--save_every is {self.save_every}, but must be at least 1.")
 
@@ -87,6 +98,10 @@ class EvaluationArguments:
                 setattr(self, name, value)
         if self.protocol is not None and dataset.prompted_synonyms is None:
             dataset.prompted_synonyms = "first" if self.protocol == "published" else "all"
+
+    def is_for_several(self, dataset: DatasetArguments) -> bool:
+        """Returns whether several benchmarks are measured one after the other."""
+        return dataset.benchmark is not None and (dataset.benchmark == "all" or "," in dataset.benchmark)
 
     def to_protocol(self) -> EvaluationProtocol:
         """Returns how pictures are to be shown and what is to be asked for."""

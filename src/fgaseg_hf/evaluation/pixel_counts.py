@@ -186,6 +186,31 @@ def count_classes(prediction: torch.Tensor, label: torch.Tensor, num_classes: in
     return torch.stack([counts[:num_classes] for counts in counted])
 
 
+def count_classes_of_picture(prediction: np.ndarray, label: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts hits, true pixels and predicted pixels of every class in one picture, in the least time on a processor.
+
+    Args:
+        prediction: class ids of any shape, int64.
+        label: true ids in the same shape; -1 is not annotated.
+        num_classes: number of classes; every id must be below it.
+
+    Returns:
+        (3, classes) int64.
+    """
+    # The first place is for the pixels that do not count.
+    counts = np.zeros((3, num_classes + 1), dtype=np.int64)
+    prediction, label = prediction.reshape(-1), label.reshape(-1)
+    # A few thousand pixels at a time, as in `PairCounts.add_in_one_pass`.
+    for start in range(0, label.size, PIXELS_AT_ONCE):
+        true, predicted = label[start : start + PIXELS_AT_ONCE] + 1, prediction[start : start + PIXELS_AT_ONCE] + 1
+        predicted *= true > 0
+        np.add.at(counts[1], true, 1)
+        np.add.at(counts[2], predicted, 1)
+        true *= true == predicted
+        np.add.at(counts[0], true, 1)
+    return counts[:, 1:]
+
+
 def near_contour(ids: torch.Tensor, distance: int) -> torch.Tensor:
     """Finds the pixels of which another class, or the picture's edge, lies within `distance` pixels along the axes.
 

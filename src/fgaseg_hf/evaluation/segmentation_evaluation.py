@@ -16,6 +16,7 @@ from ..data.augmentation import IGNORED_LABEL
 from ..data.class_prompts import encode_prompts, prompts_of_classes
 from ..data.segmentation_split import SegmentationSplit, spread_evenly
 from .partial_counts import CountsSoFar, PartialCounts
+from .pixel_counts import count_classes_of_picture
 from .segmentation_metrics import SegmentationConfusionMatrix
 
 
@@ -270,7 +271,7 @@ def evaluate_segmentation(
             places[part], part_rows, predictor.predict(part_rows), strict=True
         ):
             metric.update(prediction, labels)
-            scores[place] = picture_mean_iou(prediction, labels, split.class_names)
+            scores[place] = picture_mean_iou(prediction, labels, len(split.class_names))
             if observer is not None:
                 observer(row, picture, prediction, labels)
         now_done[part] = True
@@ -298,24 +299,17 @@ def parts_of_process(parts: Sequence[int], accelerator: Accelerator) -> list[int
     return list(parts[accelerator.process_index :: accelerator.num_processes])
 
 
-def picture_mean_iou(prediction: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> float:
+def picture_mean_iou(prediction: np.ndarray, labels: np.ndarray, num_classes: int) -> float:
     """Returns one picture's mean IoU over the classes that its truth holds; NaN if nothing in it is annotated.
 
     Args:
-        prediction: class ids (H, W).
+        prediction: class ids (H, W), int64.
         labels: true class ids (H, W) with `IGNORED_LABEL`.
-        class_names: names in id order.
+        num_classes: number of classes.
     """
-    is_annotated = labels != IGNORED_LABEL
-    num_true = np.bincount(labels[is_annotated], minlength=len(class_names))
-    # -1 is no class: counted at the first place, which is cut off
-    num_predicted = np.bincount(prediction[is_annotated] + 1, minlength=len(class_names) + 1)[1:]
-    num_hits = np.bincount(labels[is_annotated & (labels == prediction)], minlength=len(class_names))
-    is_there = num_true > 0
-    if not is_there.any():
-        return float("nan")
-    unions = num_true + num_predicted - num_hits
-    return float((num_hits[is_there] / unions[is_there]).mean())
+    hits, true, predicted = count_classes_of_picture(prediction, labels, num_classes)
+    holds = true > 0
+    return float((hits[holds] / (true + predicted - hits)[holds]).mean()) if holds.any() else float("nan")
 
 
 def _lacks_float64(accelerator: Accelerator) -> bool:

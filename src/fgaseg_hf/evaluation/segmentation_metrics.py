@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..data.label_decoding import read_ids, unlabelled_id
-from ..data.text_files import quoted
+from ..model.quoting import quote
 from .pixel_counts import ClassCounts, ContourCounts, PairCounts
 from .segmentation_results import SegmentationResult, result_of_totals
 
@@ -61,12 +61,12 @@ class SegmentationConfusionMatrix:
         boundary_ratio: float | None = None,
     ) -> None:
         if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
-            raise ValueError(f"`class_names` is {quoted(class_names)}, but must be a list of names.")
+            raise ValueError(f"`class_names` is {quote(class_names)}, but must be a list of names.")
         if not len(class_names):
             raise ValueError("`class_names` is empty; the metric needs at least one class name.")
         if len(set(class_names)) != len(class_names):
             twice = next(name for name in class_names if list(class_names).count(name) > 1)
-            raise ValueError(f"`class_names` holds {quoted(twice)} twice; every class needs a name of its own.")
+            raise ValueError(f"`class_names` holds {quote(twice)} twice; every class needs a name of its own.")
         self.class_names = list(class_names)
         if ignored_ids is None:
             ignored_ids = (unlabelled_id(len(self.class_names)),)
@@ -288,7 +288,7 @@ def _as_integers(ids: torch.Tensor | np.ndarray, what: str) -> torch.Tensor:
         try:
             array = np.asarray(ids)
         except ValueError as error:
-            raise ValueError(f"The {what} is no array: {quoted(ids)}.") from error
+            raise ValueError(f"The {what} is no array: {quote(ids)}.") from error
         if array.dtype.kind not in "iu":
             raise ValueError(f"The {what} is of type {array.dtype}, but must hold integer class ids.")
         # torch lacks most operations on the unsigned types of more than 8 bits, in which label maps arrive
