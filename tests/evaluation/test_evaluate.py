@@ -20,8 +20,11 @@ from PIL import Image
 from script_loading import EVALUATE, REPOSITORY
 from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
 
+from fgaseg_hf.data.dataset_loading import DatasetArguments
 from fgaseg_hf.evaluation import evaluate as evaluation_script
-from fgaseg_hf.evaluation.evaluation_arguments import USER_TEMPLATES
+from fgaseg_hf.evaluation.command_line_arguments import parse_arguments
+from fgaseg_hf.evaluation.evaluation_arguments import USER_TEMPLATES, EvaluationArguments
+from fgaseg_hf.evaluation.measurement_description import describe_measurement
 from fgaseg_hf.evaluation.segmentation_evaluation import EvaluationProtocol
 from fgaseg_hf.release.checkpoint_hashes import hash_checkpoint
 
@@ -130,7 +133,7 @@ def test_the_worst_pictures_are_the_worst(evaluate: ModuleType, inputs: Path, tm
     single = []
     for row in range(11):
         split = evaluate.load_segmentation_splits(
-            evaluate.DatasetArguments(dataset=str(inputs / "dataset"), ignored_ids=[9]), ["validation"]
+            DatasetArguments(dataset=str(inputs / "dataset"), ignored_ids=[9]), ["validation"]
         )["validation"]
         split.rows = split.rows.select([row])
         accelerator = evaluate.Accelerator(cpu=True)
@@ -217,7 +220,7 @@ def test_what_lacks_is_said_before_anything_is_measured(
 ) -> None:
     monkeypatch.setattr(evaluate, "evaluate_segmentation", lambda *_, **__: pytest.fail("it was measured"))
     wrong = {
-        "--model": (["nowhere/at/all"], "The model 'nowhere/at/all' cannot be loaded"),
+        "--model": (["nowhere/at/all"], "nowhere/at/all"),
         "--output": ([str(tmp_path)], "--output is the folder"),
         "--id_map": (["nowhere.json"], "no id map at 'nowhere.json'"),
         "--class_groups": (["nowhere.json"], "no file of class groups at 'nowhere.json'"),
@@ -252,10 +255,10 @@ def test_counts_of_another_processor_or_of_corrected_maps_are_not_taken_up(
     keys = []
 
     def key() -> None:
-        options, dataset = evaluate.parse_arguments((evaluate.EvaluationArguments, evaluate.DatasetArguments), words)
+        options, dataset = parse_arguments((EvaluationArguments, DatasetArguments), words)
         model, processor = evaluate.load_model(options, torch.device("cpu"))
         split = evaluate.load_segmentation_splits(dataset, ["validation"])["validation"]
-        measured = evaluate.describe_measurement(options, dataset, "validation", split, model, processor)
+        measured = describe_measurement(options, dataset, "validation", split, model, processor)
         keys.append(evaluate.keep_counts(options, measured, split).key)
 
     key()

@@ -19,16 +19,14 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from safetensors import SafetensorError
 from tqdm.auto import tqdm
-from transformers import AutoProcessor
 
+from ..conversion.model_loading import load_model as load_any_model
 from ..data.class_list_files import load_class_groups
 from ..data.dataset_loading import DatasetArguments, load_segmentation_splits
 from ..data.segmentation_split import SegmentationSplit
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
 from ..model.processing_fgaseg import FGASegProcessor
-from ..model.quoting import quote, reason_of
 from .benchmark_tasks import EvaluationTask, make_output_folders, tasks_of
 from .command_line_arguments import parse_arguments, run_script
 from .evaluation_arguments import EvaluationArguments
@@ -146,19 +144,12 @@ def load_model(
     Raises:
         ValueError: there is no such model, or it cannot be read.
     """
-    try:
-        model = FGASegForSemanticSegmentation.from_pretrained(
-            options.model, dtype=torch.float32, **options.config_overrides()
-        )
-        processor = AutoProcessor.from_pretrained(options.model)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(
-            f"The model {quote(options.model)} cannot be loaded ({reason_of(error)}): give --model the folder or id "
-            "of an FGASeg checkpoint."
-        ) from error
+    loaded = load_any_model(options.model or "", **options.config_overrides())
+    processor = loaded.processor
     if options.prompt_templates is not None:
         processor = FGASegProcessor(processor.image_processor, processor.tokenizer, options.prompt_templates)
-    return model.to(device).eval(), processor
+    model: Any = loaded.model
+    return model.to(device), processor
 
 
 def keep_counts(

@@ -4,10 +4,12 @@
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 
 from ..data.annotated_share import describe_odd_annotation
@@ -35,7 +37,7 @@ def describe_measurement(
     """Returns all that the counts depend on, for JSON."""
     return {
         "model": options.model,
-        "checkpoint": hash_checkpoint(options.model or ""),
+        "checkpoint": hash_loaded_checkpoint(model),
         "config_sha256": hashlib.sha256(model.config.to_json_string().encode()).hexdigest(),
         "processor_sha256": hash_processor(processor),
         "dataset": dataclasses.asdict(dataset),
@@ -51,6 +53,21 @@ def describe_measurement(
             "prompt_templates": processor.prompt_templates,
         },
     }
+
+
+def hash_loaded_checkpoint(model: FGASegForSemanticSegmentation) -> dict[str, str]:
+    """Hashes what makes a model's results its own: its files, or where these are of another format what was loaded."""
+    hashes = None
+    # a plain CLIP is no checkpoint of this model, though it can be measured
+    with suppress(ValueError):
+        hashes = hash_checkpoint(model.name_or_path) if model.name_or_path else None
+    if hashes is not None:
+        return hashes
+    contents = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        contents.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        contents.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return {"loaded_weights_sha256": contents.hexdigest()}
 
 
 def hash_processor(processor: FGASegProcessor) -> str:
