@@ -397,3 +397,38 @@ def test_wrong_types_get_one_short_sentence(make: Callable[[], Any], message: st
     with pytest.raises(ValueError, match=message) as error:
         make()
     assert len(str(error.value)) < 400
+
+
+anything = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=3),
+    st.binary(max_size=3),
+    st.lists(st.one_of(st.integers(-2, 300), st.floats(), st.text(max_size=2), st.none()), max_size=3),
+    st.dictionaries(st.text(max_size=2), st.integers(), max_size=2),
+    hnp.arrays(st.sampled_from([np.uint8, np.int16, np.uint16, np.float32, np.bool_, np.int64]), (1, 2)),
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    names=st.one_of(st.just(NAMES), anything),
+    ignored_ids=st.one_of(st.just((255,)), anything),
+    background_id=st.one_of(st.none(), anything),
+    boundary_ratio=st.one_of(st.none(), anything),
+    maps=st.tuples(anything, anything),
+)
+def test_whatever_is_given_is_counted_or_refused(
+    names: Any, ignored_ids: Any, background_id: Any, boundary_ratio: Any, maps: tuple[Any, Any]
+) -> None:
+    try:
+        metric = SegmentationConfusionMatrix(
+            names, ignored_ids, background_id=background_id, boundary_ratio=boundary_ratio
+        )
+        metric.update(*maps)
+    except ValueError as error:
+        assert len(str(error)) < 400
+    else:
+        assert metric.num_pictures >= 1

@@ -2,6 +2,7 @@
 """Segmentation quality from running counts of pixels: the metric that everything here measures by."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -60,24 +61,19 @@ class SegmentationConfusionMatrix:
         background_id: int | None = None,
         boundary_ratio: float | None = None,
     ) -> None:
-        if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
-            raise ValueError(f"`class_names` is {quote(class_names)}, but must be a list of names.")
-        if not len(class_names):
-            raise ValueError("`class_names` is empty; the metric needs at least one class name.")
-        if len(set(class_names)) != len(class_names):
-            twice = next(name for name in class_names if list(class_names).count(name) > 1)
-            raise ValueError(f"`class_names` holds {quote(twice)} twice; every class needs a name of its own.")
-        self.class_names = list(class_names)
+        self.class_names = _read_class_names(class_names)
         if ignored_ids is None:
             ignored_ids = (unlabelled_id(len(self.class_names)),)
         self.ignored_ids = tuple(sorted(set(read_ids(ignored_ids, "ignored_ids"))))
-        if background_id is not None and not 0 <= background_id < self.num_classes:
+        if background_id is not None and not (
+            isinstance(background_id, Integral) and 0 <= int(background_id) < self.num_classes
+        ):
             raise ValueError(
-                f"`background_id` is {background_id}, but must be one of the {self.num_classes} classes (ids 0 to "
-                f"{self.num_classes - 1}) or None."
+                f"`background_id` is {quote(background_id)}, but must be one of the {self.num_classes} classes (ids 0 "
+                f"to {self.num_classes - 1}) or None."
             )
-        if boundary_ratio is not None and not 0 < boundary_ratio < 1:
-            raise ValueError(f"`boundary_ratio` is {boundary_ratio}, but must lie between 0 and 1, or be None.")
+        if boundary_ratio is not None and not (isinstance(boundary_ratio, Real) and 0 < float(boundary_ratio) < 1):
+            raise ValueError(f"`boundary_ratio` is {quote(boundary_ratio)}, but must lie between 0 and 1, or be None.")
         self.background_id = background_id
         if keep_matrix is None:
             keep_matrix = self.num_classes <= LARGEST_KEPT_MATRIX
@@ -281,6 +277,20 @@ class SegmentationConfusionMatrix:
             self.num_map_pixels,
             class_groups or {},
         )
+
+
+def _read_class_names(class_names: Sequence[str]) -> list[str]:
+    """Returns the names as a list of different ones."""
+    is_list = isinstance(class_names, Iterable) and not isinstance(class_names, str | bytes)
+    names: list[Any] = list(class_names) if is_list else [None]
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"`class_names` is {quote(class_names)}, but must be a list of names.")
+    if not names:
+        raise ValueError("`class_names` is empty; the metric needs at least one class name.")
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"`class_names` holds {quote(twice)} twice; every class needs a name of its own.")
+    return names
 
 
 def _as_integers(ids: torch.Tensor | np.ndarray, what: str) -> torch.Tensor:
