@@ -25,6 +25,7 @@ from ablation_runs import VARIANTS, AblationArguments, Run, train_all
 from transformers.utils.logging import disable_progress_bar
 
 from fgaseg_hf.data.class_list_files import load_class_groups
+from fgaseg_hf.data.split_rows import folder_stamp
 from fgaseg_hf.evaluation.command_line_arguments import parse_arguments, run_script
 from fgaseg_hf.evaluation.run_description import write_atomically
 from fgaseg_hf.training.training_arguments import parse_training_arguments
@@ -57,10 +58,13 @@ def check_plan(arguments: AblationArguments, runs: Sequence[Run]) -> None:
         "class_groups": json.loads(Path(str(arguments.class_groups)).read_text(encoding="utf-8")),
         "train_arguments": shlex.split(arguments.train_arguments),
     }
+    # the files themselves too: runs on data that were corrected are not those of the data before
+    folders = [str(arguments.dataset), str(arguments.tokenizer), *shlex.split(arguments.train_arguments)]
+    plan["state of the files"] = {name: folder_stamp(Path(name)) for name in folders if Path(name).is_dir()}
     path = Path(str(arguments.output_dir)) / PLAN_FILE
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [name for name, value in plan.items() if before.get(name) != value]
+        changed = [name for name, value in plan.items() if name in before and before[name] != value]
         if changed:
             raise ValueError(
                 f"{path.parent} holds runs with another {changed[0]}; name another --output_dir, or repeat the old "

@@ -3,6 +3,7 @@
 
 import fcntl
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,20 @@ def test_finished_runs_are_skipped_and_reported(inputs: Path, capsys: pytest.Cap
     more = more[:-2]
     with pytest.raises(ValueError, match="another train_arguments"):
         ablate.main(words(inputs, *more, "--train_arguments", "--max_steps 500"))
+
+
+def test_runs_on_data_that_were_corrected_since_are_not_taken_for_runs_on_these(inputs: Path) -> None:
+    (inputs / "dataset").mkdir()
+    maps = inputs / "dataset" / "train-00000-of-00001.parquet"
+    maps.write_bytes(b"old")
+    runs = [ablation_runs.Run("full", 0, inputs / "runs" / "full_seed0")]
+    for _ in range(2):
+        ablate.check_plan(options(inputs), runs)
+    state = maps.stat()
+    maps.write_bytes(b"new")
+    os.utime(maps, ns=(state.st_atime_ns, state.st_mtime_ns))
+    with pytest.raises(ValueError, match="runs with another state of the files"):
+        ablate.check_plan(options(inputs), runs)
 
 
 def test_a_folder_in_which_something_still_trains_is_left_alone(inputs: Path) -> None:
