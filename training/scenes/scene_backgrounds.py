@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 from scene_pen import RGB
+from scene_textures import TEXTURE_SIZE, crop_texture, textures
 from scene_vocabulary import CLASS_IDS
 
 GROUNDS = ("grass", "sand", "snow", "soil", "pavement")
 GROUND_FEATURES = ("road", "path", "river", "lake", "sea")
-
-_TEXTURE_SIZE = 512
 
 
 @dataclass(frozen=True)
@@ -104,57 +101,6 @@ class Background:
     weather: Weather
 
 
-def _smooth_noise(rng: np.random.Generator, cells: int, size: int = _TEXTURE_SIZE) -> np.ndarray:
-    """Returns (size, size) noise that repeats at its borders, with `cells` bumps a side."""
-    small = rng.standard_normal((cells, cells)).astype(np.float32)
-    padded = np.pad(small, 2, mode="wrap")
-    scale = size / cells
-    edge = round(2 * scale)
-    large = Image.fromarray(padded).resize((size + 2 * edge,) * 2, Image.Resampling.BICUBIC)
-    return np.asarray(large)[edge : edge + size, edge : edge + size]
-
-
-@functools.cache
-def _textures() -> dict[str, np.ndarray]:
-    """Tileable textures of about unit strength: what every picture takes its crops from."""
-    rng = np.random.default_rng(11)
-    octaves = {cells: _smooth_noise(rng, cells) for cells in (8, 16, 32, 64, 128)}
-    fine = rng.standard_normal((_TEXTURE_SIZE, _TEXTURE_SIZE)).astype(np.float32)
-    blades = (fine + np.roll(fine, 1, 0) + np.roll(fine, 2, 0) + np.roll(fine, 3, 0)) / 2
-    rows = np.arange(_TEXTURE_SIZE, dtype=np.float32)[:, None] * (2 * np.pi / _TEXTURE_SIZE)
-    columns = rows.T
-    ripples = np.sin(rows * 24 + 1.5 * octaves[8] + 0.4 * octaves[32])
-    tiles_y, tiles_x = (np.arange(_TEXTURE_SIZE) % 32)[:, None], np.arange(_TEXTURE_SIZE)[None, :]
-    offset = 16 * ((np.arange(_TEXTURE_SIZE) // 32)[:, None] % 2)
-    joints = (tiles_y < 3) | ((tiles_x + offset) % 32 < 3)
-    tile_ids = ((tiles_x + offset) // 32 % 16 * 37 + (np.arange(_TEXTURE_SIZE) // 32)[:, None] * 91) % 17
-    pebbles = octaves[64] * 0.6 + octaves[128] * 0.9
-    textures = {
-        "grass": 0.9 * blades + 0.7 * octaves[16] + 0.5 * octaves[64],
-        "sand": 0.55 * ripples + 0.35 * fine + 0.5 * octaves[16],
-        "snow": 0.8 * octaves[8] + 0.4 * octaves[16] + 0.15 * fine,
-        "soil": 0.9 * octaves[64] + 0.7 * octaves[128] + 0.5 * fine,
-        "pavement": -2.2 * joints + (tile_ids / 8.5 - 1) * 0.7 + 0.2 * fine,
-        "sea": 1.1 * np.sin(rows * 32 + 2.2 * octaves[16]) ** 3 + 0.4 * octaves[32],
-        "lake": 0.5 * np.sin(rows * 20 + 1.2 * octaves[8]) + 0.3 * octaves[16],
-        "river": 0.6 * np.sin(columns * 16 + rows * 6 + 1.6 * octaves[16]) + 0.4 * octaves[32],
-        "road": 0.5 * fine + 0.3 * octaves[16],
-        "path": np.sign(pebbles) * np.sqrt(np.abs(pebbles)),
-        "cloud": 0.8 * octaves[8] + 0.5 * octaves[16] + 0.25 * octaves[32],
-        "leaves": 0.8 * octaves[64] + 0.7 * octaves[128],
-        "noise": fine,
-    }
-    return {name: texture.astype(np.float32) for name, texture in textures.items()}
-
-
-def crop_texture(name: str, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns a (height, width) float32 piece of a texture at a random place, repeated where it ends."""
-    texture = _textures()[name]
-    rows = (np.arange(height) + rng.integers(_TEXTURE_SIZE)) % _TEXTURE_SIZE
-    columns = (np.arange(width) + rng.integers(_TEXTURE_SIZE)) % _TEXTURE_SIZE
-    return texture[rows[:, None], columns[None, :]]
-
-
 class _Painter:
     """Paints stuff over a picture and its label map."""
 
@@ -181,10 +127,10 @@ class _Painter:
         first_row = self.horizon if first_row is None else first_row
         last_row = self.size if last_row is None else last_row
         rows = slice(first_row - self.horizon, last_row - self.horizon)
-        shift = self.rng.integers(_TEXTURE_SIZE, size=2)
-        y = (self._texture_rows[rows, None] + shift[0]) % _TEXTURE_SIZE
-        x = (self._texture_columns[rows] + shift[1]) % _TEXTURE_SIZE
-        return _textures()[name][y, x]
+        shift = self.rng.integers(TEXTURE_SIZE, size=2)
+        y = (self._texture_rows[rows, None] + shift[0]) % TEXTURE_SIZE
+        x = (self._texture_columns[rows] + shift[1]) % TEXTURE_SIZE
+        return textures()[name][y, x]
 
     def fill_rows(self, name: str, paint: np.ndarray, strength: float, first_row: int, last_row: int) -> None:
         """Covers rows of the ground with stuff."""

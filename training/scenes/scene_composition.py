@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageFilter
-from scene_backgrounds import GROUND_FEATURES, GROUNDS, Background, Stuff, crop_texture, paint_background
+from scene_backgrounds import GROUND_FEATURES, GROUNDS, Background, Stuff, paint_background
 from scene_pen import Point
+from scene_textures import crop_texture
 from scene_things import THINGS, draw_thing
 from scene_vocabulary import (
     CLASS_IDS,

@@ -16,6 +16,13 @@ Point = tuple[float, float]
 
 SUPERSAMPLING = 3
 
+# What parts are made of that do not take a thing's own paint.
+GLASS: RGB = (88, 122, 148)
+RUBBER: RGB = (34, 34, 38)
+STEEL: RGB = (164, 168, 174)
+WOOD: RGB = (132, 92, 56)
+LEAF: RGB = (62, 128, 52)
+
 
 def mix(first: RGB, second: RGB, share: float) -> RGB:
     """Returns `first` moved by `share` (0 to 1) of the way to `second`."""
