@@ -90,9 +90,9 @@ class FGASegOutput(ModelOutput):
             The auxiliary heads', at 1 x, 1 x and 2 x the patch grid.
         kept_classes (`torch.Tensor` of shape `(batch, kept)`):
             Which classes went through the whole decoder.
-        patch_features, text_embeddings, aligned_text_embeddings, global_pseudo_masks, local_pseudo_masks,
-        upsampling_guidance, hidden_states, attentions:
-            See [`FGASegModelOutput`].
+        patch_features, text_embeddings, aligned_text_embeddings: See [`FGASegModelOutput`].
+        global_pseudo_masks, local_pseudo_masks, upsampling_guidance: See [`FGASegModelOutput`].
+        hidden_states, attentions: See [`FGASegModelOutput`].
     """
 
     loss: torch.Tensor | None = None
