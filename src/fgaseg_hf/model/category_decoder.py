@@ -174,6 +174,23 @@ class FGASegCategoryDecoder(nn.Module):
         logits = self.head(self._run(self.upsampling_2, costs, guidance.fine))
         return selection, [*maps, selection.scatter(logits)]
 
+    def first_scores(
+        self, global_pseudo_masks: torch.Tensor, local_pseudo_masks: torch.Tensor | None
+    ) -> torch.Tensor | None:
+        """Auxiliary map 0 by itself, (batch, classes, height, width); `None` if there are no auxiliary heads.
+
+        Args:
+            global_pseudo_masks: (batch, classes, height, width).
+            local_pseudo_masks: The same, or `None`.
+        """
+        plan = compose(self) if type(self) is FGASegCategoryDecoder else None
+        if plan is not None and self.config.use_auxiliary_heads:
+            return plan.first_scores([global_pseudo_masks, local_pseudo_masks])
+        costs = self.global_embedding(global_pseudo_masks)
+        if local_pseudo_masks is not None:
+            costs = self.fusions[0](costs, self.local_embedding(local_pseudo_masks))
+        return self.score(0, costs)
+
     def score(self, place: int, costs: torch.Tensor) -> torch.Tensor | None:
         """What the auxiliary head of a place says, (batch, kept, height, width); `None` if there are no such heads."""
         return self.auxiliary_heads[place](costs) if self.config.use_auxiliary_heads else None

@@ -89,6 +89,10 @@ def check_architecture(config: Any) -> None:
             "`class_selection_rule` 'union' ranks by the auxiliary maps; set `use_auxiliary_heads` to True or the "
             "rule to 'peak'."
         )
+    if config.num_decoded_classes is not None and not config.use_auxiliary_heads:
+        raise ValueError(
+            "`num_decoded_classes` ranks names by an auxiliary map; set `use_auxiliary_heads` to True or it to None."
+        )
     for name in ("neighbour_std", "affinity_temperature"):
         if getattr(config, name) <= 0:
             raise ValueError(f"`{name}` is {getattr(config, name)}; set it to more than 0.")
@@ -119,6 +123,7 @@ def _positive_fields(config: Any) -> dict[str, tuple[int, ...]]:
         "decoder_dims",
         "class_limit",
         "num_kept_classes",
+        "num_decoded_classes",
     )
     values = {name: getattr(config, name) for name in names}
     return {

@@ -101,6 +101,10 @@ class FGASegConfig(PreTrainedConfig):
             there are no auxiliary heads); `"softmax_peak"` by the peak of that map's softmax over the classes, so that
             a class which leads weakly goes before one that is beaten everywhere. `"union"` is the released rule: the
             best `num_kept_classes` of every pixel, united over the picture, after each of the three auxiliary heads.
+        num_decoded_classes (`int`, *optional*):
+            Hard negatives in training: every name is scored by auxiliary map 0, which has its loss over all of them,
+            and each picture's own names with the highest others, so many in all, go through the decoder. `None`, as
+            published: all do. It needs the auxiliary heads, and a `class_limit` above the number of names.
         segmentation_loss_weight, alignment_loss_weight (`float`, default to 1.0 and 0.02):
             Weights of the losses.
         auxiliary_loss_weights (`list[float]`, defaults to `(0.2, 1.0, 1.0)`):
@@ -193,6 +197,7 @@ class FGASegConfig(PreTrainedConfig):
     class_padding: int = 256
     num_kept_classes: int | None = None
     class_selection_rule: Literal["peak", "softmax_peak", "union"] = "peak"
+    num_decoded_classes: int | None = None
     # Losses
     segmentation_loss_weight: float | int = 1.0
     alignment_loss_weight: float | int = 0.02

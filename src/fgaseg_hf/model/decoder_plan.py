@@ -89,7 +89,7 @@ class DecoderPlan:
 
         # Score by the first auxiliary head and drop classes before they are embedded.
         masks = [global_pseudo_masks, local_pseudo_masks]
-        scores = self._first_scores(masks) if config.use_auxiliary_heads else None
+        scores = self.first_scores(masks) if config.use_auxiliary_heads else None
         maps = [selection.scatter(scores)]
         ranking = global_pseudo_masks if scores is None else scores
         selection, kept = decoder.keep_best(0, ranking, selection, *masks, guidance.text)
@@ -149,7 +149,7 @@ class DecoderPlan:
         """Embeds both pseudo-masks and fuses them for the first time."""
         return self._by_class(_embed_masks, masks, self.embedding, self.config.decoder_hidden_dim)
 
-    def _first_scores(self, masks: Sequence[torch.Tensor | None]) -> torch.Tensor:
+    def first_scores(self, masks: Sequence[torch.Tensor | None]) -> torch.Tensor:
         """Computes auxiliary map 0 without the embeddings that it is defined on.
 
         Embedding, fusion and head are linear, so together they are a convolution with a map for each of the head's

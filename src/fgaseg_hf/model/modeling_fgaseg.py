@@ -12,10 +12,12 @@ from transformers.utils.generic import can_return_tuple
 
 from .category_decoder import FGASegCategoryDecoder
 from .category_supplementation import FGASegLocalPseudoMasks, global_pseudo_masks
+from .class_selection import gather_classes
 from .clip_dense_features import FGASegTextModel, FGASegUpsamplingGuidance, FGASegVisionModel, tokens_to_map
 from .clip_initialisation import FGASegInitialisationMixin
 from .configuration_fgaseg import FGASegConfig
 from .cosine_decoder import decode_cosines
+from .hard_classes import decode_hardest, decodes_hardest
 from .losses import check_class_weights, check_labels
 from .model_inputs import (
     check_image_features,
@@ -308,9 +310,13 @@ class FGASegForSemanticSegmentation(FGASegInitialisationMixin, FGASegVocabularyM
                 check_class_weights(class_weights, batch_size, num_classes)
 
         # step 5: decode
+        trained_classes = None
         if self.decoder is None:
             num_kept_classes = None if self.training else self.config.num_kept_classes
             decoded = decode_cosines(features.global_pseudo_masks, self.fgaseg.logit_scale, num_kept_classes)
+        elif labels is not None and decodes_hardest(self.config, num_classes, self.training):
+            decoded = decode_hardest(self.decoder, features, labels, self.config)
+            trained_classes = decoded.kept_classes
         else:
             decoded = self.decoder(
                 features.global_pseudo_masks,
@@ -325,9 +331,11 @@ class FGASegForSemanticSegmentation(FGASegInitialisationMixin, FGASegVocabularyM
         alignment_logits, losses = None, {}
         if labels is not None:
             if self.alignment_head is not None:
-                alignment_logits = self.alignment_head(features.aligned_text_embeddings, features.patch_features)
+                words = features.aligned_text_embeddings
+                words = words if trained_classes is None else gather_classes(words, trained_classes)
+                alignment_logits = self.alignment_head(words, features.patch_features)
             losses = training_losses(
-                decoded.logits, auxiliary_logits, alignment_logits, labels, self.config, class_weights
+                decoded.logits, auxiliary_logits, alignment_logits, labels, self.config, class_weights, trained_classes
             )
         return FGASegOutput(
             **losses,
