@@ -154,3 +154,5 @@ def test_a_short_run_trains_the_picture_side_alone_and_goes_on(tmp_path: Path) -
     assert json.loads((tmp_path / "out" / "config.json").read_text())["model_type"] == "fgaseg"
     with pytest.raises(ValueError, match="needs --opinions"):
         main([*arguments, "--photographs", "somewhere"])
+    with pytest.raises(ValueError, match="one of the names facades"):
+        main([*arguments, "--labelled", "streets=somewhere"])

@@ -2,7 +2,7 @@
 """Trains the picture side of an FGASeg towards its frozen text tower, asked as people ask: one word or many.
 
     python training/distillation/train_words.py --model runs/text --num_scenes 28000 --scene_seed 2101 \
-        --facades ../shared/datasets/facades --coco ../shared/datasets/coco_sample \
+        --labelled facades=../shared/datasets/facades coco=../shared/datasets/coco_sample \
         --photographs ../shared/datasets/free_photographs --opinions dense_classes.pt \
         --imagenet_ids imagenet_synsets.txt --minutes 90 --output_dir runs/words
 
@@ -61,18 +61,18 @@ class WordTrainingArguments:
     output_dir: str | None = field(default=None, metadata={"help": "where the model, its log and its state go"})
     num_scenes: int = field(default=28000, metadata={"help": "generated scenes; they take 130 KB of memory each"})
     scene_seed: int = field(default=2101, metadata={"help": "number of the scenes' data set"})
-    facades: str | None = field(default=None, metadata={"help": "data set of street pictures with 9 classes"})
-    coco: str | None = field(default=None, metadata={"help": "data set of photographs with COCO's 133 classes"})
+    labelled: list[str] = field(
+        default_factory=list,
+        metadata={"help": "data sets with label maps, each NAME=FOLDER_OR_ID, NAME as in photograph_words.yaml"},
+    )
     photographs: str | None = field(default=None, metadata={"help": "data set of photographs without labels"})
     opinions: str | None = field(default=None, metadata={"help": "what dense_classifier.py wrote for them"})
     imagenet_ids: str | None = field(
         default=None, metadata={"help": "ImageNet's class ids, one a line, in the classifier's order"}
     )
     wordnet: str = field(default="/usr/share/wordnet", metadata={"help": "folder of WordNet's database files"})
-    shares: list[float] = field(
-        default_factory=lambda: [0.72, 0.08, 0.05, 0.15],
-        metadata={"help": "how often a picture is a scene, of facades, of coco, of photographs"},
-    )
+    scene_share: float = field(default=0.72, metadata={"help": "how often a picture is a scene, beside the others"})
+    photograph_share: float = field(default=0.15, metadata={"help": "how often it is one of --photographs"})
     minutes: float = field(default=90.0, metadata={"help": "length of the run and of the cosine"})
     max_steps: int | None = field(default=None, metadata={"help": "stop after so many steps all the same"})
     learning_rate: float = field(default=7e-4, metadata={"help": "AdamW's peak rate"})
@@ -85,8 +85,10 @@ class WordTrainingArguments:
                 raise ValueError(f"--{name} is missing; see --help.")
         if self.photographs and not (self.opinions and self.imagenet_ids):
             raise ValueError("--photographs needs --opinions, what dense_classifier.py wrote, and --imagenet_ids.")
-        if len(self.shares) != 4 or min(self.shares) < 0 or sum(self.shares) == 0:
-            raise ValueError(f"--shares is {self.shares}; give four shares of 0 or more.")
+        if min(self.scene_share, self.photograph_share) <= 0:
+            raise ValueError(
+                f"--scene_share {self.scene_share} and --photograph_share {self.photograph_share} must be above 0."
+            )
         if self.minutes <= 0:
             raise ValueError(f"--minutes is {self.minutes}; set it above 0.")
 
@@ -235,16 +237,16 @@ def load_sources(options: WordTrainingArguments, side: int) -> tuple[list[Pictur
     sources: list[tuple[PictureSource, float]] = []
     if options.num_scenes:
         scenes = SceneQuestions(options.num_scenes, options.scene_seed, tables["other_words"], side, label_side)
-        sources.append((scenes, options.shares[0]))
-    for path, table, share in (
-        (options.facades, tables["facades"], options.shares[1]),
-        (options.coco, tables["coco"], options.shares[2]),
-    ):
-        if path is not None:
-            rows = datasets.load_dataset(path, split="train")
-            words, sky_id = table["words"], table.get("sky_id")
-            photographs = LabelledPhotographs(rows, words, table["other_words"], sky_id, side, label_side)
-            sources.append((photographs, share))
+        sources.append((scenes, options.scene_share))
+    for named in options.labelled:
+        name, equals, path = named.partition("=")
+        if not equals or "words" not in (table := tables.get(name, {})):
+            known = ", ".join(name for name, table in tables.items() if "words" in table)
+            raise ValueError(f"--labelled has {named!r}; give NAME=FOLDER_OR_ID with one of the names {known}.")
+        rows = datasets.load_dataset(path, split="train")
+        words, sky_id = table["words"], table.get("sky_id")
+        photographs = LabelledPhotographs(rows, words, table["other_words"], sky_id, side, label_side)
+        sources.append((photographs, table["share"]))
     if options.photographs is not None:
         nouns = WordNetNouns(options.wordnet)
         ids = Path(str(options.imagenet_ids)).read_text(encoding="utf-8").split()
@@ -253,7 +255,8 @@ def load_sources(options: WordTrainingArguments, side: int) -> tuple[list[Pictur
         opinions = load_dense_classes(str(options.opinions))
         if len(opinions) != len(rows):
             raise ValueError(f"{options.opinions} is of {len(opinions)} pictures, but there are {len(rows)}.")
-        sources.append((ClassifiedPhotographs(rows, opinions, concepts, side, label_side), options.shares[3]))
+        classified = ClassifiedPhotographs(rows, opinions, concepts, side, label_side)
+        sources.append((classified, options.photograph_share))
     if not sources:
         raise ValueError("There is nothing to train on: ask for scenes or name a data set.")
     shares = np.array([share for _, share in sources])
