@@ -1,13 +1,15 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """`background="auto"`: which rivals stand beside the words asked for, and what they are answered as."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
 from tiny_models import TRAINING_FREE, tiny_model, tiny_processor
 from transformers import pipeline
 
-from fgaseg_hf import FGASegVocabulary
+from fgaseg_hf import FGASegVocabulary, Segmenter
 from fgaseg_hf.model.background_rivals import COMMON_NAMES, NONE_OF_THESE, rival_places
 
 
@@ -83,3 +85,18 @@ def test_names_that_clash_with_the_answer_and_missing_words_are_refused() -> Non
     segmenter = pipeline("zero-shot-image-segmentation", model=tiny_model(), processor=tiny_processor(), device="cpu")
     with pytest.raises(ValueError, match="needs `candidate_labels`"):
         segmenter(Image.new("RGB", (32, 32)), background="auto")
+
+
+def test_the_segmenter_answers_as_the_vocabulary_does(tmp_path: Path) -> None:
+    model, processor = tiny_model(), tiny_processor()
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    picture = Image.effect_mandelbrot((64, 48), (-2, -1.5, 1, 1.5), 30).convert("RGB")
+    result = Segmenter(str(tmp_path))(picture, ["car", "sky"], background="auto")
+    assert list(result.class_names) == ["car", "sky", NONE_OF_THESE]
+    vocabulary = FGASegVocabulary(["car", "sky"], background="auto").encode(model, processor)
+    with torch.inference_mode():
+        model.set_vocabulary(vocabulary)
+        logits = model(**processor(images=picture, return_tensors="pt")).logits
+    (expected,) = processor.post_process_semantic_segmentation(logits, [(48, 64)])
+    assert (torch.from_numpy(result.label_map) == expected).float().mean() > 0.99

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ..inference.picture_search import FoundPicture
 
 BUILT_IN_MODEL_KNOWS = (
-    "Built-in model: it knows drawn scenes only (sky, ground, water, roads, and things such as houses, trees, cars and "
-    "boats in many colours and patterns); for photographs load another with --model."
+    "Built-in model: it is at home in drawn scenes and takes everyday words for what they show, one or many (car, red "
+    "car, cottage, vehicle); of photographs it finds only what is large, so load another for them with --model."
 )
 NO_LABELS = 'There are no labels: give them as --labels "red car, blue house, sky".'
 

@@ -28,7 +28,7 @@ Model = Annotated[
         metavar="NAME_OR_FOLDER",
         help="A name that `fgaseg models` lists, a folder, an id on the Hugging Face Hub, or a file of weights. A "
         "plain CLIP will do: it segments as it is, without any training.",
-        show_default="the built-in model, which knows drawn scenes",
+        show_default="the built-in model, which is at home in drawn scenes",
     ),
 ]
 Template = Annotated[
@@ -60,7 +60,8 @@ Background = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="What to call pixels whose best label is less likely than --threshold, or than 0.5 without it.",
+        help="What to call pixels whose best label is less likely than --threshold, or than 0.5 without it. 'auto' "
+        "calls them 'none of these', and also those where a common name that was not asked for is likelier.",
         show_default="no such label",
     ),
 ]

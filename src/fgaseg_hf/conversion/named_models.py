@@ -36,7 +36,7 @@ class NamedModel:
 
 
 NAMED_MODELS: dict[str, NamedModel] = {
-    "scenes": NamedModel("built-in", "", 0, "apache-2.0", "small; knows drawn scenes alone"),
+    "scenes": NamedModel("built-in", "", 0, "apache-2.0", "small; at home in drawn scenes"),
     "catseg-base": NamedModel(
         "released", "spaces/hamacojr/CAT-Seg-weights/model_base.pth", 700, "mit", "CAT-Seg, ViT-B/16"
     ),
@@ -57,7 +57,7 @@ NAMED_MODELS: dict[str, NamedModel] = {
 
 
 def builtin_model_folder() -> Path:
-    """The folder of the small model that comes with the package, trained on drawn scenes."""
+    """The folder of the small model that comes with the package, trained on drawn scenes and some photographs."""
     return Path(str(resources.files("fgaseg_hf") / "builtin_model"))
 
 

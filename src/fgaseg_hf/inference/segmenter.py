@@ -86,7 +86,7 @@ class Segmenter:
     and the last few pictures are kept, so that new words on the same picture are answered in a fraction of the time.
 
     Args:
-        model: A known name ("scenes", the small built-in model, knows drawn scenes alone), a folder, or an id on the
+        model: A known name ("scenes", the small built-in model, is at home in drawn scenes), a folder, or an id on the
             Hugging Face Hub, of a FGASeg or of a plain CLIP, which segments without training.
         num_kept_classes: Examine only so many words of each picture, the likeliest (TopK); the model's own setting if
             not given.
