@@ -1,6 +1,7 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """`fgaseg prepare` on small files in the published formats, and from there through `evaluate.py` to a table."""
 
+import errno
 import io
 import json
 import os
@@ -414,6 +415,26 @@ def test_only_unchanged_parts_of_a_stopped_run_are_taken_up(tmp_path: Path, monk
         "validation-00000-of-00001.parquet",
     ]
     assert [ids.tolist() for _, ids in read(out, "train")] == [[[0, 1]], [[1, 1]], [[0, 1]], [[0, 1]]]
+
+
+def test_a_full_disk_gets_one_sentence_and_what_is_whole_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = own_files(tmp_path / "src", {"train/p": [[0, 1]], "validation/p": [[1, 0]]})
+    fsync, written = os.fsync, []
+
+    def full_after_one(descriptor: int) -> None:
+        written.append(descriptor)
+        if len(written) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_after_one)
+    command = ["prepare", "folder", "--source", str(source), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert "No space left on device" in result.stderr and "Traceback" not in result.output
+    assert [path.name for path in (tmp_path / "out.incomplete" / "data").iterdir()] == ["train-00000-of-00001.parquet"]
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert CliRunner().invoke(app, command).exit_code == 0
 
 
 def test_two_files_of_one_name_are_named_both(tmp_path: Path) -> None:

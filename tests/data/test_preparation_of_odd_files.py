@@ -5,7 +5,6 @@ import io
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from PIL import Image
 
 from fgaseg_hf.data.benchmark_preparation import PreparedSplit, prepare_benchmark
 
-NUM_CASES = 1000
+NUM_CASES = 500
 
 
 def encoded(pixels: np.ndarray, picture_format: str = "PNG") -> bytes:
@@ -94,9 +93,9 @@ def odd_bytes(chance: random.Random) -> bytes:
 def odd_names(chance: random.Random) -> bytes:
     """Returns a list of class names as people save it, or something else."""
     text = "\n".join(chance.sample(["sky", "cat", "Sky", "", "Straße", "天空", " tree ", "a, b", "x" * 5000], 3))
-    if chance.random() < 0.5:
+    if chance.random() < 0.7:
         text = "sky\ncat"
-    content = text.encode(chance.choice(["utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-8"]))
+    content = text.encode(chance.choice(["utf-8"] * 6 + ["utf-8-sig", "utf-16"]))
     return chance.randbytes(20) if chance.random() < 0.05 else content
 
 
@@ -108,14 +107,14 @@ def odd_source(folder: Path, chance: random.Random) -> Path:
             if chance.random() < 0.95:
                 (folder / kind / split).mkdir(parents=True, exist_ok=True)
         for number in range(chance.randint(0, 3)):
+            name = chance.choice([f"p{number}", f"p{number}", f"p{number}", "ä ö", "._p", "-", "p" * 100])
             for kind in ("images", "annotations"):
-                for suffix in chance.choice([[".png"], [".png"], [".png"], [".jpg"], [".PNG", ".tif"], [".txt"]]):
-                    name = chance.choice([f"p{number}", f"p{number}", "ä ö", "._p", "-", "p" * 100])
+                for suffix in chance.choice([[".png"]] * 9 + [[".jpg"], [".PNG", ".tif"], [".txt"]]):
                     path = folder / kind / split / f"{name}{suffix}"
                     if not path.parent.is_dir() or path.is_dir():
                         continue
                     if chance.random() < 0.95:
-                        content = encoded(np.zeros((2, 2), np.uint8)) if chance.random() < 0.5 else odd_bytes(chance)
+                        content = encoded(np.zeros((2, 2), np.uint8)) if chance.random() < 0.7 else odd_bytes(chance)
                         path.write_bytes(content)
                     elif not path.exists():
                         path.mkdir()
@@ -154,8 +153,7 @@ def test_odd_folders_are_prepared_or_get_one_sentence() -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_odd_folders(record_property: Callable[[str, object], None]) -> None:
+def test_five_hundred_odd_folders() -> None:
     outcomes = outcomes_of(NUM_CASES)
-    record_property("outcomes", dict(outcomes))
     assert outcomes.keys() == {"prepared", "refused in one sentence"}
-    assert min(outcomes.values()) > NUM_CASES // 20
+    assert min(outcomes.values()) > NUM_CASES // 10, outcomes

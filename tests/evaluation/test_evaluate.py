@@ -1,6 +1,7 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """`training/evaluate.py`: its result file, its pictures, and the same counts on several processes."""
 
+import errno
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
 
 from fgaseg_hf.data.dataset_loading import DatasetArguments
 from fgaseg_hf.evaluation import evaluate as evaluation_script
-from fgaseg_hf.evaluation.command_line_arguments import parse_arguments
+from fgaseg_hf.evaluation.command_line_arguments import ExpectedEnd, parse_arguments
 from fgaseg_hf.evaluation.evaluation_arguments import USER_TEMPLATES, EvaluationArguments
 from fgaseg_hf.evaluation.measurement_description import describe_measurement
 from fgaseg_hf.evaluation.segmentation_evaluation import EvaluationProtocol
@@ -271,6 +272,34 @@ def test_counts_of_another_processor_or_of_corrected_maps_are_not_taken_up(
     maps.write_bytes(maps.read_bytes())
     key()
     assert len(set(keys)) == 3
+
+
+def test_a_full_disk_gets_one_sentence_and_the_counts_before_stay(
+    evaluate: ModuleType, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "result.json"
+    words = [*arguments(inputs), "--batch_size", "1", "--save_every", "2", "--output", str(output)]
+    written: list[int] = []
+    fsync = os.fsync
+
+    def full_after_three(descriptor: int) -> None:
+        written.append(descriptor)
+        if len(written) > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_after_three)
+    with pytest.raises(ExpectedEnd, match=r"validation was cut off \(No space left on device\)"):
+        evaluate.main(words)
+    assert [path.suffix for path in (tmp_path / "result.json.partial").iterdir()] == [".safetensors"]
+    monkeypatch.setattr(os, "fsync", fsync)
+    asked: list[int] = []
+    predict = evaluate.SegmentationPredictor.predict
+    monkeypatch.setattr(
+        evaluate.SegmentationPredictor, "predict", lambda self, rows: asked.extend(rows) or predict(self, rows)
+    )
+    assert evaluate.main(words)["result"]["num_pictures"] == 11
+    assert len(asked) == 11 - 6
 
 
 @pytest.mark.slow

@@ -126,12 +126,17 @@ def _write_rows(rows: list[dict[str, Any]], notes: dict[str, Any], path: Path) -
     table = pyarrow.Table.from_pylist(rows, schema=schema)
     table = table.replace_schema_metadata({**(schema.metadata or {}), _NOTES_KEY: json.dumps(notes).encode()})
     partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        # Few rows a group, because readers take a group at a time.
-        import_extra("pyarrow.parquet").write_table(table, file, row_group_size=100)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as file:
+            # Few rows a group, because readers take a group at a time.
+            import_extra("pyarrow.parquet").write_table(table, file, row_group_size=100)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError:
+        # on a full disk half a file would only be in the way
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _make_row(benchmark: SegmentationBenchmark, published: PublishedPicture) -> tuple[dict[str, Any], np.ndarray]:

@@ -27,8 +27,9 @@ from ..data.dataset_loading import DatasetArguments, load_segmentation_splits
 from ..data.segmentation_split import SegmentationSplit
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
 from ..model.processing_fgaseg import FGASegProcessor
+from ..model.quoting import reason_of
 from .benchmark_tasks import EvaluationTask, make_output_folders, tasks_of
-from .command_line_arguments import parse_arguments, run_script
+from .command_line_arguments import ExpectedEnd, parse_arguments, run_script
 from .evaluation_arguments import EvaluationArguments
 from .measurement_description import describe_evaluation, describe_measurement, describe_odd_result
 from .partial_counts import PartialCounts
@@ -37,6 +38,10 @@ from .published_comparison import compare_with_published, format_comparison
 from .run_description import describe_run, write_atomically
 from .segmentation_evaluation import SegmentationPredictor, evaluate_segmentation, runs_on_cpu
 from .segmentation_results import format_class_table
+
+
+class NotWritten(ExpectedEnd):
+    """Counts or a result cannot be written, on a full disk for instance; the same command goes on."""
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -59,7 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         splits = [load_segmentation_splits(task.dataset, [task.split])[task.split] for task in tasks]
     reports = {}
     for task, split in zip(tasks, splits, strict=True):
-        reports[task.name] = measure(task, split, model, processor, accelerator, run, class_groups)
+        try:
+            reports[task.name] = measure(task, split, model, processor, accelerator, run, class_groups)
+        except OSError as error:
+            raise NotWritten(
+                f"The measurement of {task.name} was cut off ({reason_of(error)}): mend this, and the same command "
+                "goes on where it was."
+            ) from error
     if options.published and accelerator.is_main_process:
         comparison = compare_with_published(options.model or "", reports)
         print(format_comparison(comparison))

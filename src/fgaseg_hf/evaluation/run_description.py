@@ -59,12 +59,17 @@ def processor_name() -> str:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file so that a reader, or a later run, finds the old content or the new one, never half of one."""
     unfinished = path.with_name(f"{path.name}.unfinished")
-    with unfinished.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        # renamed only when it is on the disk: a machine that loses its power must not find the name without the content
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            # renamed only when it is on the disk: a machine that loses its power must not find the name alone
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError:
+        # on a full disk half a file would only be in the way
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def _git(*words: str) -> str | None:
