@@ -13,6 +13,7 @@ from fgaseg_hf.model.losses import (
     alignment_loss,
     binary_cross_entropy_of_labels,
     cross_entropy_of_labels,
+    labels_at_size,
     segmentation_loss,
 )
 
@@ -133,3 +134,10 @@ def test_a_model_without_a_decoder_takes_the_cross_entropy_and_leaves_ignored_pi
         resized = interpolate(scores, size=(8, 8), mode="bilinear", align_corners=False)
         expected = cross_entropy_of_labels(resized, labels, 255)
         torch.testing.assert_close(segmentation_loss(scores, labels, config), expected)
+
+
+@pytest.mark.parametrize(("old", "new"), [(384, 96), (30, 40), (7, 7), (5, 11), (333, 96), (1, 3), (97, 48)])
+def test_labels_are_resized_by_the_neighbours_of_pytorch(old: int, new: int) -> None:
+    labels = torch.randint(0, 256, (2, old, old + 1), generator=torch.Generator().manual_seed(0))
+    expected = interpolate(labels.double().unsqueeze(1), size=(new, new + 2), mode="nearest")
+    assert torch.equal(labels_at_size(labels, (new, new + 2)), expected.squeeze(1).long())

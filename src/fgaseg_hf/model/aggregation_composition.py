@@ -3,12 +3,12 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 
 from .aggregation_layer import FGASegAggregationLayer
-from .class_aggregation import FGASegClassAggregation, FGASegClassPadding, FGASegLinearClassAttention
+from .class_aggregation import FGASegClassAggregation, FGASegLinearClassAttention, elu_plus_one
 from .cut_windows import apply_in_windows, window_bands
 from .device_sizes import DeviceSizes
 from .linear_composition import compose_side_by_side
@@ -74,7 +74,28 @@ def aggregate(
     aggregation = layer.class_aggregation
     if checkpoint is not None:
         return checkpoint(partial(_aggregate_classes, aggregation), costs, text_guidance, is_kept, None)
-    return _aggregate_classes(aggregation, costs, text_guidance, is_kept, costs)
+    out = costs if sizes.cuts_windows else None
+    return _aggregate_classes(aggregation, costs, text_guidance, is_kept, out)
+
+
+class _Projections(NamedTuple):
+    """An attention's queries, keys and values as one product, and the guidance of queries and keys as another.
+
+    Attributes:
+        weight: (3 channels, channels).
+        bias: (3 channels,).
+        guidance_weight: (2 channels, guidance_dim).
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    guidance_weight: torch.Tensor
+
+    @classmethod
+    def of(cls, attention: FGASegWindowAttention | FGASegLinearClassAttention) -> "_Projections":
+        """Puts the layers of an attention side by side."""
+        weight, bias = compose_side_by_side((attention.query, attention.key, attention.value))
+        return cls(weight, bias, torch.cat((attention.query_guidance.weight, attention.key_guidance.weight)))
 
 
 def _attend_in_cut_windows(
@@ -84,13 +105,13 @@ def _attend_in_cut_windows(
     checkpoint: Callable[..., Any] | None,
 ) -> torch.Tensor:
     """A window block, windows of one size and a few classes at a time."""
-    attention = block.attention
+    weight, bias, guidance_weight = _Projections.of(block.attention)
     bands = [window_bands(size, block.window_size, block.is_shifted) for size in costs.shape[2:4]]
     return apply_in_windows(
-        lambda windows, queries, keys, *weights: _transform_windows(block, windows, queries, keys, None, *weights),
+        lambda windows, guidance, *weights: _transform_windows(block, windows, guidance, None, *weights),
         costs,
-        (attention.query_guidance(appearance_guidance), attention.key_guidance(appearance_guidance)),
-        compose_side_by_side((attention.query, attention.key, attention.value)),
+        (torch.nn.functional.linear(appearance_guidance, guidance_weight),),
+        (weight, bias),
         (bands[0], bands[1]),
         values_per_patch=4 * costs.shape[-1],
         checkpoint=checkpoint,
@@ -106,7 +127,7 @@ def _attend_in_window_grid(
     checkpoint: Callable[..., Any] | None,
 ) -> torch.Tensor:
     """A window block, all windows and many classes at a time."""
-    attention = block.attention
+    weight, bias, guidance_weight = _Projections.of(block.attention)
     grid, mask = grids.of(block.is_shifted)
 
     def transform(costs: torch.Tensor, *shared: torch.Tensor) -> torch.Tensor:
@@ -115,12 +136,7 @@ def _attend_in_window_grid(
     return apply_in_parts(
         transform,
         (costs,),
-        (
-            grid.split(attention.query_guidance(appearance_guidance)),
-            grid.split(attention.key_guidance(appearance_guidance)),
-            mask,
-            *compose_side_by_side((attention.query, attention.key, attention.value)),
-        ),
+        (grid.split(torch.nn.functional.linear(appearance_guidance, guidance_weight)), mask, weight, bias),
         dim=1,
         values_per_item=costs[:, 0].numel() * 4,
         checkpoint=checkpoint,
@@ -130,18 +146,38 @@ def _attend_in_window_grid(
 def _transform_windows(
     block: FGASegWindowBlock,
     windows: torch.Tensor,
-    query_guidance: torch.Tensor,
-    key_guidance: torch.Tensor,
+    guidance: torch.Tensor,
     mask: torch.Tensor | None,
     weight: torch.Tensor,
     bias: torch.Tensor,
 ) -> torch.Tensor:
-    """Attention and feed-forward network of a window block; queries, keys and values by one product."""
+    """Attention and feed-forward network of a window block.
+
+    Args:
+        block: The block.
+        windows: (batch, classes, windows, window area, channels).
+        guidance: Of queries and keys, (batch, windows, window area, 2 channels).
+        mask: See [`FGASegWindowAttention`].
+        weight: Of [`_Projections`].
+        bias: Likewise.
+    """
     attention: FGASegWindowAttention = block.attention
-    query, key, value = torch.nn.functional.linear(block.norm_1(windows), weight, bias).chunk(3, dim=-1)
-    query, key = query + query_guidance.unsqueeze(1), key + key_guidance.unsqueeze(1)
+    query, key, value = _project(block.norm_1(windows), guidance.unsqueeze(1), weight, bias)
     windows = windows + attention.output(attention.attend(query, key, value, mask))
     return windows + block.feed_forward(block.norm_2(windows))
+
+
+def _project(
+    states: torch.Tensor,
+    guidance: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    feature_map: Callable[[torch.Tensor], torch.Tensor] = lambda states: states,
+) -> tuple[torch.Tensor, ...]:
+    """Queries, keys and values (..., channels) of states, the first two guided and through the feature map."""
+    dim = states.shape[-1]
+    query_key, value = torch.nn.functional.linear(states, weight, bias).split((2 * dim, dim), dim=-1)
+    return *feature_map(query_key + guidance).chunk(2, dim=-1), value
 
 
 def _aggregate_classes(
@@ -152,41 +188,23 @@ def _aggregate_classes(
     out: torch.Tensor | None,
 ) -> torch.Tensor:
     """Class aggregation, a few rows at a time where positions are apart from each other."""
-    attention: FGASegLinearClassAttention = aggregation.attention
-    projection = compose_side_by_side((attention.query, attention.key, attention.value))
+    weight, bias, guidance_weight = _Projections.of(aggregation.attention)
+    guidance = torch.nn.functional.linear(text_guidance, guidance_weight)[:, :, None, None]
     padding = aggregation.padding(is_kept, costs.shape[1])
 
-    def transform(costs: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
-        return _transform_classes(aggregation, costs, text_guidance, is_kept, padding, *weights)
+    def transform(costs: torch.Tensor) -> torch.Tensor:
+        query, key, value = _project(aggregation.norm_1(costs), guidance, weight, bias, elu_plus_one)
+        costs = costs + aggregation.attention.attend(query, key, value, is_kept, padding)
+        feed_forward: FGASegFeedForward = aggregation.feed_forward
+        return costs + feed_forward.fc2(feed_forward.fc1(aggregation.norm_2(costs)).relu_())
 
     if aggregation.pooling_size > 1:
-        states = transform(aggregation.pool(costs), *projection)
-        return costs + aggregation.unpool(states, costs)
+        return costs + aggregation.unpool(transform(aggregation.pool(costs)), costs)
     batch_size, num_classes, _, width, dim = costs.shape
     return apply_in_parts(
-        lambda rows, *weights: rows + transform(rows, *weights),
+        lambda rows: rows + transform(rows),
         (costs,),
-        projection,
         dim=2,
         values_per_item=batch_size * num_classes * width * 4 * dim,
         out=out,
     )
-
-
-def _transform_classes(
-    aggregation: FGASegClassAggregation,
-    costs: torch.Tensor,
-    text_guidance: torch.Tensor,
-    is_kept: torch.Tensor | None,
-    padding: FGASegClassPadding | None,
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-) -> torch.Tensor:
-    """Attention and feed-forward network of class aggregation; queries, keys and values by one product."""
-    attention: FGASegLinearClassAttention = aggregation.attention
-    query, key, value = torch.nn.functional.linear(aggregation.norm_1(costs), weight, bias).chunk(3, dim=-1)
-    query = query + attention.query_guidance(text_guidance)[:, :, None, None]
-    key = key + attention.key_guidance(text_guidance)[:, :, None, None]
-    costs = costs + attention.attend(query, key, value, is_kept, padding)
-    feed_forward: FGASegFeedForward = aggregation.feed_forward
-    return costs + feed_forward.fc2(feed_forward.fc1(aggregation.norm_2(costs)).relu_())

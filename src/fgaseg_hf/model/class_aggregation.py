@@ -16,7 +16,7 @@ class FGASegClassPadding:
     """The padding token that fills up few classes: one token, repeated.
 
     Attributes:
-        key: (channels,).
+        key: (channels,), through the feature map.
         value: (channels,).
         count: How often it stands beside the classes: one number, or one a picture (batch,).
     """
@@ -56,14 +56,14 @@ class FGASegLinearClassAttention(nn.Module):
         Returns:
             (batch, classes, height, width, channels).
         """
-        query = self.query(cost_embeddings) + self.query_guidance(text_guidance)[:, :, None, None]
-        key = self.key(cost_embeddings) + self.key_guidance(text_guidance)[:, :, None, None]
+        query = elu_plus_one(self.query(cost_embeddings) + self.query_guidance(text_guidance)[:, :, None, None])
+        key = elu_plus_one(self.key(cost_embeddings) + self.key_guidance(text_guidance)[:, :, None, None])
         return self.attend(query, key, self.value(cost_embeddings), is_kept, padding)
 
     def pad(self, token: torch.Tensor, guidance: torch.Tensor, count: torch.Tensor | int) -> FGASegClassPadding:
         """Key and value of the padding token, normalised (channels,), with its guidance (guidance_dim,)."""
         # As rows of one: adapters and quantised layers expect two axes.
-        key = self.key(token[None]) + self.key_guidance(guidance[None])
+        key = elu_plus_one(self.key(token[None]) + self.key_guidance(guidance[None]))
         return FGASegClassPadding(key[0], self.value(token[None])[0], count)
 
     def attend(
@@ -74,9 +74,11 @@ class FGASegLinearClassAttention(nn.Module):
         is_kept: torch.Tensor | None,
         padding: FGASegClassPadding | None,
     ) -> torch.Tensor:
-        """Queries, keys and values of all classes -> what each class takes of all, in the same shape."""
+        """What each class takes of all, (batch, classes, height, width, channels) like queries, keys and values.
+
+        Queries and keys have been through the feature map, so that all of their products are positive.
+        """
         query, key, value = (states.unflatten(-1, (self.num_heads, -1)) for states in (query, key, value))
-        query, key = elu_plus_one(query), elu_plus_one(key)
         if is_kept is not None:
             key = key * is_kept[:, :, None, None, None, None]
 
@@ -85,15 +87,13 @@ class FGASegLinearClassAttention(nn.Module):
         key_sums = key.sum(dim=1)
         if padding is not None:
             # One token repeated: its keys and values add up to a multiple.
-            padding_key = elu_plus_one(padding.key.view(self.num_heads, -1))
-            padding_value = padding.value.view(self.num_heads, -1)
             count = padding.count
             if isinstance(count, torch.Tensor):
                 count = count.to(key.dtype)[:, None, None, None, None]
-            key_sums = key_sums + count * padding_key
-            if isinstance(count, torch.Tensor):
-                count = count.unsqueeze(-1)
-            key_values = key_values + count * torch.einsum("hd,he->hde", padding_key, padding_value)
+            padding_keys = count * padding.key.view(self.num_heads, -1)
+            padding_value = padding.value.view(self.num_heads, -1)
+            key_sums = key_sums + padding_keys
+            key_values = key_values + padding_keys.unsqueeze(-1) * padding_value.unsqueeze(-2)
         # The weights' sum is one more channel of the same product.
         attended = torch.einsum("btxyhd,bxyhde->btxyhe", query, torch.cat((key_values, key_sums.unsqueeze(-1)), dim=-1))
         return (attended[..., :-1] / (attended[..., -1:] + 1e-6)).flatten(-2)

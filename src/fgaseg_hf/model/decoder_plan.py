@@ -44,7 +44,8 @@ class _SharedWeights(NamedTuple):
         fusion_weight: The share of the costs in the second fusion, (channels, channels), or `None`: they are added to.
         fusion_kernel: Local embedding and its share of the second fusion, (channels, 1, 7, 7); `None`: no local masks.
         fusion_bias: (channels,).
-        local_weight: Local embedding and upsampling as one, of [`compose_embedding_and_raising`].
+        local_weight: Local embedding, upsampling and first convolution as one, of [`compose_embedding_and_raising`]; on
+            accelerators without the embedding, of [`compose_upsampling`].
         local_bias: Of the same.
     """
 
@@ -157,6 +158,8 @@ class DecoderPlan:
         """
         head = cast(FGASegMaskHead, self.decoder.auxiliary_heads[0]).convolution
         taps = head.weight[0].flatten(1).T
+        if sizes_of(taps.device).folds_taps:
+            taps = taps.flip(0)
         kernel, bias = self.embedding
         return self._by_class(
             _score_masks,
@@ -179,7 +182,11 @@ class DecoderPlan:
             kernel = torch.einsum("oc,cnyx->onyx", share, kernel)
             bias = linear.bias + (share * bias).sum(dim=1)
         local = decoder.local_upsampling
-        raising = compose_embedding_and_raising(embedding, local.upsampling, local.convolutions.convolution_1)
+        if sizes_of(kernel.device).multiplies_patches:
+            raising = compose_embedding_and_raising(embedding, local.upsampling, local.convolutions.convolution_1)
+        else:
+            size = guidance.coarse.shape[-2:]
+            raising = compose_upsampling(local.upsampling, local.convolutions.convolution_1, *size)
         return _SharedWeights(map_1, kernel_1, map_2, kernel_2, weight, kernel, bias, raising[0], raising[1])
 
     def _fuse_again(
@@ -202,7 +209,11 @@ class DecoderPlan:
     def _raise_masks(self, local_pseudo_masks: torch.Tensor, shared: _SharedWeights) -> torch.Tensor:
         """The local embedding at 2 x the patch grid."""
         assert shared.local_weight is not None and shared.local_bias is not None
-        maps = embed_and_raise(local_pseudo_masks.flatten(0, 1), shared.local_weight, shared.local_bias)
+        if sizes_of(local_pseudo_masks.device).multiplies_patches:
+            maps = embed_and_raise(local_pseudo_masks.flatten(0, 1), shared.local_weight, shared.local_bias)
+        else:
+            maps = costs_to_maps(self.decoder.local_embedding(local_pseudo_masks))
+            maps = nn.functional.conv_transpose2d(maps, shared.local_weight, stride=2, padding=1) + shared.local_bias
         maps = _finish_convolutions(self.decoder.local_upsampling.convolutions, maps)
         return maps_to_costs(maps, local_pseudo_masks.shape[0])
 
@@ -237,7 +248,12 @@ def _embed_masks(
     global_pseudo_masks: torch.Tensor, local_pseudo_masks: torch.Tensor | None, kernel: torch.Tensor, bias: torch.Tensor
 ) -> torch.Tensor:
     """Embeds the pseudo-masks (batch, classes, height, width) of each class by one convolution, as costs."""
-    costs = convolve_few_channels(_stack_masks(global_pseudo_masks, local_pseudo_masks), kernel, bias)
+    masks = _stack_masks(global_pseudo_masks, local_pseudo_masks)
+    if sizes_of(masks.device).multiplies_patches:
+        costs = convolve_few_channels(masks, kernel, bias)
+    else:
+        maps = nn.functional.conv2d(masks, kernel, bias, padding=kernel.shape[-1] // 2)
+        costs = maps.permute(0, 2, 3, 1).contiguous()
     return costs.unflatten(0, global_pseudo_masks.shape[:2])
 
 
@@ -253,7 +269,8 @@ def _score_masks(
     global_pseudo_masks: torch.Tensor, local_pseudo_masks: torch.Tensor | None, *weights: torch.Tensor
 ) -> torch.Tensor:
     """Scores the pseudo-masks (batch, classes, height, width) of each class, see [`sum_of_tap_maps`]."""
-    scores = sum_of_tap_maps(_stack_masks(global_pseudo_masks, local_pseudo_masks), *weights)
+    masks = _stack_masks(global_pseudo_masks, local_pseudo_masks)
+    scores = sum_of_tap_maps(masks, *weights, folds=sizes_of(masks.device).folds_taps)
     return scores.unflatten(0, global_pseudo_masks.shape[:2])
 
 

@@ -16,7 +16,10 @@ class DeviceSizes:
             tensors, are in memory at once.
         cuts_windows: Whether shifted windows are cut out of the grid, windows of each size by themselves, or the grid
             is rolled and a mask keeps apart what was not together: more work, but a single call.
+        multiplies_patches: Whether convolutions of one or two channels, and of one channel to twice the resolution, are
+            products with patches written out: less work, but rows of 49 to 98 values.
         sums_taps: Whether a 3 x 3 convolution to a single channel is computed as nine products.
+        folds_taps: Whether maps of nine taps are summed by one operation, or moved and added one by one.
         recomputes_losses: Whether logits of the labels' size are always made again for their gradients, or only where
             they do not fit in a part.
     """
@@ -24,17 +27,43 @@ class DeviceSizes:
     values_per_part: int | None
     checkpointed_values_per_part: int | None
     cuts_windows: bool
+    multiplies_patches: bool
     sums_taps: bool
+    folds_taps: bool
     recomputes_losses: bool
 
 
 # Parts small enough for the cache, and for the C library to hand out memory that it has at hand instead of fresh pages,
 # whose first touch costs as much as the work itself.
-PROCESSOR = DeviceSizes(2**21, 2**22, cuts_windows=True, sums_taps=True, recomputes_losses=True)
+PROCESSOR = DeviceSizes(
+    values_per_part=2**21,
+    checkpointed_values_per_part=2**22,
+    cuts_windows=True,
+    multiplies_patches=True,
+    sums_taps=True,
+    folds_taps=False,
+    recomputes_losses=True,
+)
 # Few large kernels: each costs its launch, however little it does.
-ACCELERATOR = DeviceSizes(2**28, 2**26, cuts_windows=False, sums_taps=False, recomputes_losses=False)
+ACCELERATOR = DeviceSizes(
+    values_per_part=2**28,
+    checkpointed_values_per_part=2**27,
+    cuts_windows=False,
+    multiplies_patches=False,
+    sums_taps=False,
+    folds_taps=True,
+    recomputes_losses=False,
+)
 # A compiled or exported program has no loops whose length depends on a size.
-PROGRAM = DeviceSizes(None, None, cuts_windows=False, sums_taps=False, recomputes_losses=True)
+PROGRAM = DeviceSizes(
+    values_per_part=None,
+    checkpointed_values_per_part=None,
+    cuts_windows=False,
+    multiplies_patches=True,
+    sums_taps=False,
+    folds_taps=False,
+    recomputes_losses=True,
+)
 
 
 def sizes_of(device: torch.device) -> DeviceSizes:

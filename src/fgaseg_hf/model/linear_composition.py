@@ -190,7 +190,7 @@ def sum_of_taps(states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) 
 
 
 def sum_of_tap_maps(
-    maps: torch.Tensor, kernels: torch.Tensor, constant: torch.Tensor, bias: torch.Tensor
+    maps: torch.Tensor, kernels: torch.Tensor, constant: torch.Tensor, bias: torch.Tensor, *, folds: bool = False
 ) -> torch.Tensor:
     """Convolves maps with a kernel for each tap of a 3 x 3 convolution that follows, and sums the taps.
 
@@ -199,11 +199,16 @@ def sum_of_tap_maps(
         kernels: (9, channels, size, size), size odd.
         constant: (9,), added to each tap's map.
         bias: (1,), added to the sum.
+        folds: Whether to sum by one operation, `fold`. It adds at a place what the opposite tap sees there: kernels and
+            constants are given in reverse order.
 
     Returns:
         (maps, height, width).
     """
     height, width = maps.shape[2:]
+    if folds:
+        tap_maps = nn.functional.conv2d(maps, kernels, constant, padding=kernels.shape[-1] // 2)
+        return (nn.functional.fold(tap_maps.flatten(2), (height, width), kernel_size=3, padding=1) + bias).squeeze(1)
     tap_maps = nn.functional.conv2d(maps, kernels, constant, padding=kernels.shape[-1] // 2)
     # Each tap's map is moved by its place in the kernel; what comes in over the edge is zero.
     tap_maps = nn.functional.pad(tap_maps, (1, 1, 1, 1))

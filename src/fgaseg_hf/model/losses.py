@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from .configuration_fgaseg import FGASegConfig
+from .device_sizes import sizes_of
 from .partwise_computation import apply_in_parts
 
 # Classes that the class limit dropped stand at the most negative finite score; a label on one of them costs this much.
@@ -100,9 +101,21 @@ def segmentation_loss(
         (labels,),
         dim=1,
         values_per_item=labels.numel(),
-        checkpoint=partial(checkpoint, use_reentrant=False) if logits.requires_grad else None,
+        checkpoint=_recompute if logits.requires_grad and _is_recomputed(logits, labels) else None,
     )
     return _mean_of_sums(sums, labels, pixel_weights)
+
+
+# Nothing here is random.
+_recompute = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+
+
+def _is_recomputed(logits: torch.Tensor, labels: torch.Tensor) -> bool:
+    """Whether logits of the labels' size are too many to be kept for their gradients."""
+    sizes = sizes_of(logits.device)
+    if sizes.recomputes_losses or sizes.values_per_part is None:
+        return sizes.recomputes_losses
+    return labels.numel() * logits.shape[1] > sizes.values_per_part
 
 
 def weights_of_pixels(
@@ -191,9 +204,13 @@ def alignment_loss(
 
 
 def labels_at_size(labels: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """Brings labels (batch, height, width) to another height and width by nearest neighbour."""
-    # float64 holds any label exactly
-    return nn.functional.interpolate(labels.unsqueeze(1).double(), size=tuple(size), mode="nearest").squeeze(1).long()
+    """Brings labels (batch, height, width) to another height and width, by the neighbours of `nearest`."""
+    rows, columns = (
+        # float32 counts rows and columns exactly; what of the scale is cut off is what `nearest` cuts off.
+        (torch.arange(new, device=labels.device) * (old / new)).floor().long().clamp(max=old - 1)
+        for old, new in zip(labels.shape[-2:], size, strict=True)
+    )
+    return labels[:, rows[:, None], columns]
 
 
 def check_labels(labels: torch.Tensor, batch_size: int, num_classes: int, ignore_index: int) -> None:

@@ -205,6 +205,10 @@ def sine_positions(height: int, width: int, dim: int, like: torch.Tensor) -> tor
         angles = (steps / (length + 1e-6) * 2 * math.pi)[:, None] * frequencies
         return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)
 
-    rows = encode(height)[:, None].expand(-1, width, -1)
-    columns = encode(width)[None].expand(height, -1, -1)
+    along_height = encode(height)
+    # A compiled program shall serve grids of every form.
+    is_square = not torch.compiler.is_compiling() and height == width
+    along_width = along_height if is_square else encode(width)
+    rows = along_height[:, None].expand(-1, width, -1)
+    columns = along_width[None].expand(height, -1, -1)
     return torch.cat((rows, columns), dim=-1).flatten(0, 1).to(like.dtype)

@@ -65,8 +65,10 @@ class FGASegWindowGrid:
         """What is together along an axis: 0 and 1 were apart before shifting, 2 is the filling, (filled size,)."""
         size, filled, shift = self.grid[axis], self.filled[axis], self.shifts[axis]
         regions = torch.zeros(filled, dtype=torch.int32, device=self.device)
-        regions[size - shift : filled - shift] = 2
-        regions[filled - shift :] = 1
+        if filled > size:
+            regions[size - shift : filled - shift].fill_(2)
+        if shift:
+            regions[filled - shift :].fill_(1)
         return regions
 
 
