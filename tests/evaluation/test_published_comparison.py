@@ -2,6 +2,10 @@
 """Ours beside the published numbers: the table, and the command that measures all benchmarks."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ import pytest
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
 from PIL import Image
+from script_loading import EVALUATE, REPOSITORY
 from tiny_models import tiny_model, tiny_processor
 
 from fgaseg_hf.data import published_results
@@ -186,3 +191,27 @@ def test_other_mistakes(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not 'users'"):
         EvaluationArguments(model="m", published=True, protocol="users")
     assert published_results.PUBLISHED_BENCHMARKS is PUBLISHED_BENCHMARKS
+
+
+@pytest.mark.slow
+def test_any_number_of_processes_measures_the_same(inputs: Path, tmp_path: Path) -> None:
+    one = measure(inputs, tmp_path / "one", "pas-20,pas-20b")
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        port = str(listener.getsockname()[1])
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command += ["--main_process_port", port, str(EVALUATE), "--model", str(inputs / "model"), "--published"]
+    command += ["--benchmark", "pas-20,pas-20b", "--dataset", str(inputs / "data"), "--output", str(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY / "src")}
+    # the second time, what the first has measured is taken over by both
+    for is_measured_before in (False, True):
+        finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert finished.returncode == 0, finished.stderr
+        assert ("pas-20b: measured before" in finished.stdout) == is_measured_before
+        for name, report in one.items():
+            found = json.loads((tmp_path / "two" / f"{name}.json").read_text())
+            assert found["num_processes"] == 2
+            assert found["confusion_matrix_sha256"] == report["confusion_matrix_sha256"]
+        comparisons = [json.loads((tmp_path / run / "published.json").read_text()) for run in ("one", "two")]
+        assert comparisons[0] == comparisons[1]
