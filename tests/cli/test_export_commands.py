@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from fgaseg_hf import FGASegProcessor
 from fgaseg_hf.cli.main import app
-from fgaseg_hf.export import model_export
+from fgaseg_hf.export import onnx_export
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -38,7 +38,7 @@ def test_what_the_options_choose(model_folder: Path, tmp_path: Path, monkeypatch
         calls.append((model, folder, options))
         return [folder / "model.onnx"]
 
-    monkeypatch.setattr("fgaseg_hf.export.model_export.export_to_onnx", remember)
+    monkeypatch.setattr("fgaseg_hf.export.onnx_export.export_to_onnx", remember)
     result = run(model_folder, "--out", tmp_path, "--topk", "2", "--image-size", "fixed", "--no-text-encoder")
     assert result.exit_code == 0, result.output
     ((model, folder, options),) = calls
@@ -64,7 +64,7 @@ def test_bad_input(model_folder: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert "'any' or 'fixed'" in refused(model_folder, "--image-size", "huge")
     tiny_model(num_kept_classes=2, class_selection_rule="union").save_pretrained(tmp_path / "union")
     assert "'union'" in refused(tmp_path / "union")
-    monkeypatch.setattr(model_export, "ONNX_PACKAGES", ("no_such_package",))
+    monkeypatch.setattr(onnx_export, "ONNX_PACKAGES", ("no_such_package",))
     assert "pip install 'fgaseg_hf[onnx]'" in refused(model_folder)
 
 

@@ -10,15 +10,9 @@ import torch
 from tiny_models import CLASS_NAMES, TRAINING_FREE, tiny_inputs, tiny_model, tiny_processor
 
 from fgaseg_hf import FGASegForSemanticSegmentation, builtin_model_folder
-from fgaseg_hf.export.model_export import (
-    export_picture,
-    export_picture_and_words,
-    export_segmentation,
-    export_text_encoder,
-    export_to_onnx,
-    export_words,
-    feature_names,
-)
+from fgaseg_hf.export.exported_parts import feature_names
+from fgaseg_hf.export.model_export import export_picture, export_segmentation, export_text_encoder, export_words
+from fgaseg_hf.export.onnx_export import export_picture_and_words, export_to_onnx
 
 TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}
 # Pictures, classes, height and width: below and above the class limit (8), and TopK; one window and several.

@@ -43,7 +43,8 @@ def export(
 
     import torch
 
-    from ..export.model_export import check_exportable, export_to_onnx
+    from ..export.exported_parts import check_exportable
+    from ..export.onnx_export import export_to_onnx
     from ..model.configuration_fgaseg import FGASegConfig
     from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
     from ..model.processing_fgaseg import FGASegProcessor
