@@ -113,7 +113,9 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[0] == "spaces":
             # A Space's files; held here as the repository `spaces/NAME`.
             parts = ["/".join(parts[:2]), *parts[2:]]
-        if parts[:2] == ["api", "models"]:
+        if parts[0] == "datasets":
+            parts = parts[1:]
+        if parts[:2] in (["api", "models"], ["api", "datasets"]):
             self._describe("/".join(parts[2:4]), parts[4:])
             return
         name, kind, path = "/".join(parts[:2]), parts[2:3], "/".join(parts[4:])
@@ -140,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {"X-Error-Code": "EntryNotFound"} if missing else {}
             self._answer({"error": "EntryNotFound"} if missing else entries, 404 if missing else 200, headers)
         else:
-            siblings = [{"rfilename": path} for path in repository.files]
+            siblings = [{"rfilename": path, "size": len(content)} for path, content in repository.files.items()]
             self._answer({"id": name, "modelId": name, "sha": repository.revision, "siblings": siblings, "tags": []})
 
     def _body(self) -> bytes:

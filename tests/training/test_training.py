@@ -1,6 +1,7 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The training loop end to end on a tiny model: it learns, resumes, stops, and is the same on several processes."""
 
+import dataclasses
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -32,6 +34,7 @@ from fgaseg_hf.training import (
     run_folder,
     train,
     training_arguments,
+    training_data,
     training_log,
     training_loop,
     training_run,
@@ -221,6 +224,37 @@ def test_checkpointed_activations_and_workers_change_nothing(inputs: Path, tmp_p
     plain = losses(run(inputs, tmp_path / "plain", *arguments))
     other = losses(run(inputs, tmp_path / "other", *arguments, "--gradient_checkpointing", "--num_workers", "1"))
     assert other == pytest.approx(plain, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_compiled_run_has_the_same_losses(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # what is traced is asked here, not the compiler of the machine
+    compile_module = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compile_module(self, backend="aot_eager"))
+    arguments = ("--max_steps", "2", "--evaluation_splits", "validation")
+    eager = losses(run(inputs, tmp_path / "eager", *arguments))
+    compiled = losses(run(inputs, tmp_path / "compiled", *arguments, "--compile"))
+    assert compiled == pytest.approx(eager, abs=1e-5)
+
+
+def test_a_hub_data_set_stays_at_the_commit_that_the_run_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = training_arguments.TrainingDataArguments(dataset="some/scenes")
+    processes: Any = SimpleNamespace(is_main=True, share=lambda value: [value])
+    said: list[str] = []
+    commits = iter(["first", "second"])
+
+    def ask(name: str, revision: str | None = None) -> Any:
+        return SimpleNamespace(commit=next(commits))
+
+    monkeypatch.setattr(training_data, "find_hub_dataset", ask)
+    pinned = training_data.pin_revision(arguments, tmp_path, processes, said.append)
+    assert (pinned.dataset_revision, said) == ("first", ["some/scenes: commit first"])
+    (tmp_path / run_folder.ARGUMENTS_FILE).write_text(json.dumps(dataclasses.asdict(pinned)))
+    assert training_data.pin_revision(arguments, tmp_path, processes, said.append).dataset_revision == "first"
+    own = dataclasses.replace(arguments, dataset_revision="mine")
+    assert training_data.pin_revision(own, tmp_path, processes, said.append).dataset_revision == "mine"
 
 
 @pytest.mark.parametrize("part", ["alignment_loss", "segmentation_loss"])

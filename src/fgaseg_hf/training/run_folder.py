@@ -18,6 +18,7 @@ CHECKPOINT_FOLDER = "checkpoints"
 # Arguments that leave the weights as they are: a resumed run may change them.
 HARMLESS_ARGUMENTS = {
     "checkpoint_steps",
+    "compile",
     "evaluation_batch_size",
     "keep_checkpoints",
     "logging_steps",

@@ -124,6 +124,7 @@ class RecipeArguments:
         metadata={"help": "precision of the model; by default what Accelerate is configured to"},
     )
     gradient_checkpointing: bool = field(default=False, metadata={"help": "save memory: compute activations twice"})
+    compile: bool = field(default=False, metadata={"help": "train through torch.compile: minutes once, faster steps"})
     timeout_minutes: float = field(
         default=60.0, metadata={"help": "processes wait this long for a lost one; for one that fetches, a day"}
     )

@@ -96,6 +96,8 @@ def prepare_loop(
         model.activation_checkpointing_enable()
     if processes.number > 1:
         synchronise_batch_norms(model, accelerator.device.type)
+    if recipe.compile:
+        model.compile()
     say(describe_training(model))
 
     # The data.

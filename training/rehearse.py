@@ -1,0 +1,263 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
+"""Rehearses the published run on the machine at hand, in about ten minutes, without any data set.
+
+    python training/rehearse.py --output rehearsal.json
+
+It says what the machine has; whether the model computes the same there as on its processor, in every precision, eager
+and compiled; how much memory and time a training step takes on 1, 2, 4 and 8 GPUs; which batch fits; and how long the
+published run will take, if reading pictures keeps up. Weights and pictures are random: the numbers say nothing of mIoU.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from rehearsal_model import random_batch, random_model
+
+from fgaseg_hf.evaluation.command_line_arguments import parse_arguments, run_script
+from fgaseg_hf.evaluation.run_description import describe_device, describe_run, write_atomically
+from fgaseg_hf.evaluation.segmentation_evaluation import runs_on_cpu
+from fgaseg_hf.training.optimizer_groups import parameter_groups
+from fgaseg_hf.training.synchronised_batch_norm import synchronise_batch_norms
+from fgaseg_hf.training.training_arguments import RecipeArguments
+from fgaseg_hf.training.training_step import train_step
+
+# Pictures of the published run: 80,000 steps of 4.
+PUBLISHED_PICTURES = 320_000
+# Greatest distance from the processor's float32, as a share of the values' size, that rounding explains.
+TOLERANCES = {"fp32": 1e-3, "tf32": 2e-2, "bf16": 2e-1, "fp16": 5e-2}
+# What a step may fill of a GPU; the rest is for other shapes of text and for fragments.
+USABLE_SHARE = 0.9
+RESULT_MARK = "REHEARSED "
+
+
+@dataclass
+class RehearsalArguments:
+    """What is rehearsed."""
+
+    output: str | None = field(default=None, metadata={"help": "JSON file for the report"})
+    tiny: bool = field(
+        default=False, metadata={"help": "a model of a few thousand parameters, for a look at the script"}
+    )
+    precisions: list[str] = field(
+        default_factory=lambda: list(TOLERANCES), metadata={"help": "some of fp32, tf32, bf16 and fp16"}
+    )
+    no_compile: bool = field(default=False, metadata={"help": "leave out what torch.compile takes its minutes for"})
+    process_counts: list[int] = field(
+        default_factory=lambda: [1, 2, 4, 8], metadata={"help": "GPUs to take steps on; more than there are, never"}
+    )
+    pictures_per_process: list[int] = field(
+        default_factory=lambda: [1, 2], metadata={"help": "two batch sizes of a process, to tell a picture's memory by"}
+    )
+    step_precision: str = field(default="no", metadata={"help": "mixed precision of the steps: no, bf16 or fp16"})
+    worker: int | None = field(
+        default=None,
+        metadata={"help": "used by the script itself: take steps of so many pictures, and say how it went"},
+    )
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.precisions) - set(TOLERANCES))
+        if unknown:
+            raise ValueError(f"--precisions holds {unknown[0]!r}, but knows {', '.join(TOLERANCES)}.")
+        if min([*self.process_counts, *self.pictures_per_process]) < 1:
+            raise ValueError("--process_counts and --pictures_per_process must be at least 1.")
+        if len(set(self.pictures_per_process)) < 2:
+            raise ValueError(
+                "--pictures_per_process must be two numbers, of whose difference a picture's memory follows."
+            )
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Rehearses as the arguments say; returns the report."""
+    (options,) = parse_arguments((RehearsalArguments,), arguments, description=__doc__)
+    if options.worker is not None:
+        return take_steps(options, options.worker)
+    device = torch.device("cpu" if runs_on_cpu() else torch.accelerator.current_accelerator() or "cpu")
+    report: dict[str, Any] = {**describe_run(arguments), "tiny": options.tiny, **describe_machine(device)}
+    print(describe_in_words(report), flush=True)
+    report["parity"] = [
+        compare(precision, compiled, options.tiny, device)
+        for precision in options.precisions
+        for compiled in ([False] if options.no_compile else [False, True])
+    ]
+    report["steps"] = rehearse_steps(options, report)
+    report["plan"] = plan_run(report)
+    print("\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in report["plan"].items()))
+    if options.output:
+        write_atomically(Path(options.output), json.dumps(report, indent=2) + "\n")
+    return report
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Returns the accelerators, their memory and what they can do."""
+    machine: dict[str, Any] = {"device": describe_device(device), "gpus": []}
+    if device.type == "cuda":
+        for number in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(number)
+            machine["gpus"].append({"name": properties.name, "gib": round(properties.total_memory / 2**30, 1)})
+        machine["cuda"] = torch.version.cuda
+        machine["nccl"] = ".".join(map(str, torch.cuda.nccl.version()))
+        machine["bf16"] = torch.cuda.is_bf16_supported()
+    return machine
+
+
+def describe_in_words(report: dict[str, Any]) -> str:
+    """Writes the machine in a few lines."""
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    gpus = ", ".join(f"{gpu['name']} ({gpu['gib']} GiB)" for gpu in report["gpus"]) or "no GPU"
+    return f"{versions}\n{gpus}; {report['machine']['processor']}, {report['machine']['cpu_count']} processors"
+
+
+@contextmanager
+def precision_of(name: str, device: torch.device) -> Iterator[None]:
+    """Sets what matrices are multiplied in."""
+    before = torch.get_float32_matmul_precision()
+    cudnn = torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = name == "tf32"
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(name)
+    try:
+        with torch.autocast(device.type, dtype=half, enabled=half is not None):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+        torch.backends.cudnn.allow_tf32 = cudnn
+
+
+def compare(precision: str, compiled: bool, tiny: bool, device: torch.device) -> dict[str, Any]:
+    """Compares logits, loss and gradient of one picture with those of the processor in float32.
+
+    Args:
+        precision: one of `TOLERANCES`.
+        compiled: whether through torch.compile.
+        tiny: whether of the tiny model.
+        device: where to.
+
+    Returns:
+        The distances as shares of the values' norm, and whether rounding explains those of the logits.
+    """
+    expected = numbers_of(random_model(tiny), tiny, "fp32", torch.device("cpu"))
+    model: Any = random_model(tiny)
+    model = model.to(device)
+    row: dict[str, Any] = {"precision": precision, "compiled": compiled}
+    started = time.monotonic()
+    try:
+        if compiled:
+            model.compile()
+        found = numbers_of(model, tiny, precision, device)
+    except Exception as error:  # a rehearsal says what fails, and goes on
+        row |= {"ok": False, "error": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"}
+    else:
+        for name, value in expected.items():
+            row[name] = float((found[name] - value).norm() / value.norm())
+        row["ok"] = row["logits"] <= TOLERANCES[precision]
+    row["seconds"] = round(time.monotonic() - started, 1)
+    numbers = ", ".join(f"{name} {row[name]:.1e}" for name in expected if name in row)
+    kind = "compiled" if compiled else "eager"
+    print(f"{precision} {kind}: {'ok' if row['ok'] else 'NOT OK'}, {numbers or row['error']}", flush=True)
+    return row
+
+
+def numbers_of(model: Any, tiny: bool, precision: str, device: torch.device) -> dict[str, torch.Tensor]:
+    """Returns logits, loss and gradient of one picture, on the processor in float64."""
+    batch = {name: value.to(device) for name, value in random_batch(model.config, 1, tiny).items()}
+    # as in inference: what batch norm does with one picture is not what is compared
+    model.eval()
+    with precision_of(precision, device):
+        outputs = model(**batch)
+    outputs.loss.float().backward()
+    gradients = [weights.grad.flatten() for weights in model.parameters() if weights.grad is not None]
+    numbers = {"logits": outputs.logits.detach(), "loss": outputs.loss.detach()[None], "gradient": torch.cat(gradients)}
+    return {name: value.cpu().double().flatten() for name, value in numbers.items()}
+
+
+def rehearse_steps(options: RehearsalArguments, report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Takes training steps in processes of their own: a row each number of processes and pictures."""
+    rows = []
+    most = len(report["gpus"]) or max(options.process_counts)
+    for num_processes in sorted({count for count in options.process_counts if count <= most}):
+        for pictures in options.pictures_per_process:
+            row = run_workers(options, num_processes, pictures)
+            rows.append(row)
+            said = row.get("error") or f"{row['pictures_per_second']:.2f} pictures a second, {row['peak_gib']:.2f} GiB"
+            print(f"{num_processes} x {pictures} pictures: {said}", flush=True)
+    return rows
+
+
+def run_workers(options: RehearsalArguments, num_processes: int, pictures: int) -> dict[str, Any]:
+    """Starts this script on some processes, each with so many pictures a step, and returns what they say."""
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(num_processes)]
+    words += [__file__, "--worker", str(pictures), "--step_precision", options.step_precision]
+    words += ["--tiny"] if options.tiny else []
+    finished = subprocess.run(words, capture_output=True, text=True, env=os.environ, check=False)
+    row = {"num_processes": num_processes, "pictures_per_process": pictures}
+    for line in finished.stdout.splitlines():
+        if line.startswith(RESULT_MARK):
+            return row | json.loads(line.removeprefix(RESULT_MARK))
+    reasons = [line for line in finished.stderr.splitlines() if "Error" in line]
+    return row | {"error": reasons[0].strip() if reasons else f"exit code {finished.returncode}"}
+
+
+def take_steps(options: RehearsalArguments, pictures: int) -> dict[str, Any]:
+    """Takes a step to warm up and two that are timed; the first process prints how it went."""
+    accelerator = Accelerator(cpu=runs_on_cpu(), mixed_precision=options.step_precision)
+    recipe = RecipeArguments(output_dir="nowhere", batch_size=pictures * accelerator.num_processes)
+    model = random_model(options.tiny)
+    if accelerator.num_processes > 1:
+        synchronise_batch_norms(model, accelerator.device.type)
+    groups = parameter_groups(model, recipe.learning_rate)
+    rates = [group["lr"] for group in groups]
+    batch = random_batch(model.config, pictures, options.tiny, seed=accelerator.process_index)
+    prepared, optimizer = accelerator.prepare(model, torch.optim.AdamW(groups))
+    started = 0.0
+    for step in range(3):
+        if step == 1:
+            started = time.monotonic()
+        train_step(prepared, optimizer, rates, iter([batch]), accelerator, recipe, step=step, stop=False).read()
+    seconds = time.monotonic() - started
+    row = {"pictures_per_second": 2 * recipe.batch_size / seconds, "peak_gib": peak_gib(accelerator.device)}
+    if accelerator.is_main_process:
+        print(RESULT_MARK + json.dumps(row), flush=True)
+    accelerator.end_training()
+    return row
+
+
+def peak_gib(device: torch.device) -> float:
+    """Returns the most memory that the steps have taken: of the GPU, or of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device) / 2**30
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def plan_run(report: dict[str, Any]) -> dict[str, Any]:
+    """Returns which batch fits, and how long the published run takes on each number of processes."""
+    rows = [row for row in report["steps"] if "error" not in row]
+    plan: dict[str, Any] = {}
+    alone = sorted((row["pictures_per_process"], row["peak_gib"]) for row in rows if row["num_processes"] == 1)
+    if len(alone) > 1 and report["gpus"]:
+        (few, little), (many, much) = alone[0], alone[-1]
+        a_picture = max((much - little) / (many - few), 1e-3)
+        usable = USABLE_SHARE * min(gpu["gib"] for gpu in report["gpus"])
+        plan["pictures_that_fit_in_a_GPU"] = max(int(few + (usable - little) / a_picture), 0)
+        plan["GiB_of_a_picture"] = round(a_picture, 2)
+    for num_processes in sorted({row["num_processes"] for row in rows}):
+        best = max(row["pictures_per_second"] for row in rows if row["num_processes"] == num_processes)
+        hours = PUBLISHED_PICTURES / best / 3600
+        plan[f"hours_of_{PUBLISHED_PICTURES}_pictures_on_{num_processes}"] = round(hours, 1)
+    plan["all_precisions_ok"] = all(row["ok"] for row in report["parity"])
+    return plan
+
+
+if __name__ == "__main__":
+    run_script(main)
