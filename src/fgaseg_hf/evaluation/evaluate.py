@@ -12,13 +12,14 @@ same command goes on where it was killed.
 import json
 import os
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 from tqdm.auto import tqdm
 
 from ..conversion.model_loading import load_model as load_any_model
@@ -57,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     class_groups = load_class_groups(dataset.class_groups) if dataset.class_groups else None
     make_output_folders(tasks)
     run = describe_run(arguments)
-    accelerator = Accelerator(cpu=runs_on_cpu())
+    # the others wait while one process fetches the data set
+    patience = InitProcessGroupKwargs(timeout=timedelta(hours=24))
+    accelerator = Accelerator(cpu=runs_on_cpu(), kwargs_handlers=[patience])
     model, processor = load_model(options, accelerator.device)
     # all of them before the first is measured: what lacks is found out in minutes, not after days
     with accelerator.main_process_first():
