@@ -10,7 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from fgaseg_hf.inference.visualization import class_palette, class_shares, draw_overlay, save_label_map
+from fgaseg_hf.inference import fonts, visualization
+from fgaseg_hf.inference.visualization import (
+    class_palette,
+    class_shares,
+    draw_overlay,
+    label_map_picture,
+    save_label_map,
+)
 
 NAMES = ["sky", "red car", "house"]
 
@@ -144,3 +151,42 @@ def test_unusable_label_maps_are_not_saved(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.png"):
         save_label_map(np.zeros((2, 2), int), NAMES, tmp_path / "map.jpg")
     assert not list(tmp_path.iterdir())
+
+
+def test_bands_draw_what_the_whole_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.randint(0, 256, (43, 31, 3), dtype=np.uint8)
+    ids = np.random.randint(-1, 3, (43, 31)).repeat(1, 0)
+    whole = draw_overlay(Image.fromarray(pixels), ids, NAMES)
+    stored = label_map_picture(ids, 3)
+    monkeypatch.setattr(visualization, "PIXELS_AT_ONCE", 4 * 31)
+    assert draw_overlay(Image.fromarray(pixels), ids, NAMES) == whole
+    assert label_map_picture(ids, 3) == stored
+    np.testing.assert_allclose(class_shares(ids, 3), [(ids == index).mean() for index in range(3)])
+
+
+# Letters of a legend
+
+
+def drawn(text: str) -> Image.Image:
+    return draw_overlay(Image.new("RGB", (300, 260)), np.zeros((260, 300), int), [text])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Straße", "Straüe"), ("天空", "地海"), ("мост", "море"), ("ciel à", "ciel é"), ("🐈", "🐕")]
+)
+def test_words_of_any_script_look_different(one: str, other: str) -> None:
+    assert drawn(one) != drawn(other)
+
+
+def test_accents_are_drawn_alike_in_both_forms() -> None:
+    assert drawn("cafe\u0301") == drawn("caf\u00e9")
+
+
+def test_what_no_font_has_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fonts, "_font_files", lambda: ("",))
+    fonts._choose.cache_clear()
+    assert fonts.writable("sky", 20)[1] == "sky"
+    assert fonts.writable("天空 Straße", 20)[1] == r"\u5929\u7a7a Stra\xdfe"
+    assert fonts.writable("a\nb\x00\U0001f408", 20)[1] == r"a\nb\x00\U0001f408"
+    assert drawn("天空") != drawn("地海")
+    fonts._choose.cache_clear()

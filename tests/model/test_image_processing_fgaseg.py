@@ -408,6 +408,13 @@ def test_threshold_leaves_pixels_unlabelled(processor: FGASegImageProcessorPil) 
     ("outputs", "kwargs", "message"),
     [
         (torch.zeros(2, 3, 4, 4), {"target_sizes": [(5, 5)]}, "1 target sizes for 2 pictures"),
+        (torch.zeros(2, 3, 4, 4), {"target_sizes": (120, 160)}, r"`target_sizes` is \(120, 160\): give one"),
+        (torch.zeros(1, 3, 4, 4), {"target_sizes": [(5.5, 5)]}, r"\(5.5, 5\)"),
+        (torch.zeros(1, 3, 4, 4), {"target_sizes": ["ab"]}, "height and width"),
+        (torch.zeros(1, 3, 4, 4), {"threshold": "0.5"}, "'0.5'"),
+        (torch.zeros(1, 3, 4, 4), {"threshold": 0.5, "dtype": torch.uint8}, "cannot hold -1"),
+        (torch.zeros(1, 300, 4, 4), {"dtype": torch.uint8}, "cannot number"),
+        (torch.zeros(1, 3, 4, 4, device="meta"), {}, "meta"),
         (torch.zeros(1, 3, 4, 4), {"target_sizes": [(5, 0)]}, r"\(5, 0\)"),
         (torch.zeros(1, 3, 4, 4), {"target_sizes": [(5, 5, 3)]}, r"\(5, 5, 3\)"),
         (torch.zeros(1, 3, 4, 4), {"threshold": 1.5}, "1.5"),

@@ -1,8 +1,12 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The pipelines: words given with the pictures, and the stock pipeline where a vocabulary is set on the model."""
 
+import base64
+import io
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +231,11 @@ def test_text_is_encoded_once_for_each_set_of_labels(monkeypatch: pytest.MonkeyP
         ({"candidate_labels": "sky"}, "list of names"),
         ({"candidate_labels": ["sky", "Sky"]}, "twice"),
         ({"candidate_labels": ["sky"], "threshold": 2}, "threshold"),
+        ({"candidate_labels": ["sky"], "threshold": "0.5"}, "`threshold` is '0.5'"),
+        ({"candidate_labels": 5}, "list of names"),
+        ({"candidate_labels": ["sky", "tree\ngrass"]}, "control character"),
+        ({"candidate_labels": ["caf\u00e9", "cafe\u0301"]}, "twice"),
+        ({"candidate_labels": ["sky"], "background": 5}, "background"),
         ({"candidate_labels": ["sky"], "background": "sky"}, "another name"),
     ],
 )
@@ -315,3 +324,82 @@ def test_half_precision() -> None:
     pipe = pipeline(TASK, model=tiny_model().to(torch.bfloat16), processor=tiny_processor(), device="cpu", batch_size=2)
     answers = pipe(scenes(3), candidate_labels=CLASS_NAMES, background="other", threshold=THRESHOLD)
     assert len(answers) == 3 and all(0 <= segment["score"] <= 1 for segments in answers for segment in segments)
+
+
+def test_other_threads_words_stay_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A race that is planted: other words are set between a batch's logits and its answer."""
+    pipe = make_pipeline()
+    picture = scenes(1)[0]
+    first = FGASegVocabulary(CLASS_NAMES).encode(pipe.model, pipe.processor)
+    second = FGASegVocabulary(["boat", "bird"]).encode(pipe.model, pipe.processor)
+    pipe.model.set_vocabulary(first)
+    expected = [pipe(picture), pipe(picture, candidate_labels=CLASS_NAMES)]
+    others = pipe(picture, candidate_labels=["boat", "bird"])
+    forward = pipe.model.forward
+
+    def slow_forward(*args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        with monkeypatch.context() as patch:
+            patch.setattr(pipe.model, "forward", forward)
+            pipe.model.set_vocabulary(second)
+            pipe(picture, candidate_labels=["boat", "bird"])
+        return output
+
+    monkeypatch.setattr(pipe.model, "forward", slow_forward)
+    answers = [pipe(picture), pipe(picture, candidate_labels=CLASS_NAMES)]
+    for segments, expected_segments in zip(answers, expected, strict=True):
+        assert [segment["label"] for segment in segments] == [segment["label"] for segment in expected_segments]
+        for one, other in zip(segments, expected_segments, strict=True):
+            assert np.array_equal(np.asarray(one["mask"]), np.asarray(other["mask"]))
+    assert {segment["label"] for segment in others} <= {"boat", "bird"}
+
+
+def test_two_threads_encode_their_own_words() -> None:
+    pipe = make_pipeline()
+    slow = threading.Event()
+    encode = pipe.model.get_text_embeddings
+
+    def wait_for_the_other(*args: Any, **kwargs: Any) -> torch.Tensor:
+        if len(args[0]) == len(CLASS_NAMES):
+            slow.wait(60)
+        return encode(*args, **kwargs)
+
+    pipe.model.get_text_embeddings = wait_for_the_other
+    with ThreadPoolExecutor(1) as pool:
+        words = pool.submit(pipe._encode, CLASS_NAMES)
+        other = pipe._encode(["boat", "bird"])
+        slow.set()
+        assert words.result().labels == CLASS_NAMES and len(words.result().text_embeddings) == len(CLASS_NAMES)
+    assert other.labels == ["boat", "bird"] and len(other.text_embeddings) == 2
+
+
+def test_label_maps_are_made_where_the_logits_are() -> None:
+    pipe = make_pipeline()
+    pixel_values = pipe.preprocess(Image.new("RGB", (50, 40)))
+    outputs = pipe._forward(pixel_values, candidate_labels=CLASS_NAMES)
+    assert list(outputs) == ["labelled"]
+    assert outputs["labelled"][0]["label_map"].dtype == torch.int16
+    assert outputs["labelled"][0]["label_map"].shape == (40, 50)
+
+
+def test_addresses_of_data_and_lists_of_nothing() -> None:
+    pipe = make_pipeline(candidate_labels=CLASS_NAMES)
+    stream = io.BytesIO()
+    picture = scenes(1)[0]
+    picture.save(stream, "PNG")
+    encoded = base64.b64encode(stream.getvalue()).decode()
+    expected = [segment["score"] for segment in pipe(picture)]
+    for source in (encoded, f"data:image/png;base64,{encoded}"):
+        assert [segment["score"] for segment in pipe(source)] == expected
+    for nothing in ([], ()):
+        with pytest.raises(ValueError, match="empty"):
+            pipe(nothing)
+    with pytest.raises(ValueError, match="127.0.0.1:9"):
+        pipe("http://127.0.0.1:9/picture.png", timeout=2)
+
+
+def test_weights_that_are_not_numbers_are_spoken_of() -> None:
+    pipe = make_pipeline()
+    pipe.model.fgaseg.text_projection.weight.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match="text tower makes values that are not numbers of 'sky'"):
+        pipe(scenes(1)[0], candidate_labels=CLASS_NAMES)

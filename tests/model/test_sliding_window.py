@@ -91,9 +91,38 @@ def test_labels_are_the_best_of_all_probabilities(monkeypatch, use_whole_picture
         ({"batch_size": 0}, "`batch_size` is 0"),
         ({"max_memory": -1}, "`max_memory` is -1"),
         ({"pixel_values": []}, "`pixel_values` is empty"),
+        ({"pixel_values": ["picture.png"]}, "something else than pictures"),
+        ({"pixel_values": [torch.zeros(3, 9, 9, device="meta")]}, "something else than pictures"),
+        ({"overlap": "0.5"}, "`overlap` is '0.5'"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(settings, message):
     settings = {"pixel_values": [torch.zeros(3, 9, 9)], **settings}
     with pytest.raises(ValueError, match=message):
         predict_with_sliding_window(lambda pictures: pictures, settings.pop("pixel_values"), **settings)
+
+
+@pytest.mark.parametrize("view", range(5))
+@pytest.mark.parametrize("predict", [predict_with_sliding_window, label_with_sliding_window])
+def test_no_pixel_is_labelled_by_what_is_no_number(predict, view):
+    seen = []
+
+    def predict_logits(pictures):
+        seen.append(len(pictures))
+        logits = torch.zeros(len(pictures), 3, 4, 4)
+        # One number of one view.
+        logits[0, 1, 2, 2] = torch.nan if len(seen) == view + 1 else 0
+        return logits
+
+    with pytest.raises(ValueError, match="not numbers"):
+        predict(predict_logits, [torch.randn(3, 20, 30)], window_size=16, overlap=0.5)
+
+
+def test_the_label_map_may_be_narrow():
+    logits = torch.randn(1, 3, 4, 4)
+    pictures = [torch.randn(3, 20, 30)]
+    wide, narrow = (
+        label_with_sliding_window(lambda _: logits, pictures, window_size=16, dtype=dtype)[0][0]
+        for dtype in (torch.int64, torch.uint8)
+    )
+    assert narrow.dtype == torch.uint8 and torch.equal(narrow.long(), wide)

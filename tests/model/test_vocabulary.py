@@ -50,11 +50,35 @@ def test_labels_phrases_and_how_they_belong_together() -> None:
         ({"names": ["car"], "background": ""}, "at least one word"),
         ({"names": ["car"], "background": "other", "background_threshold": 1.0}, "between 0 and 1"),
         ({"names": ["car"], "repeated_names": "keep"}, "repeated_names"),
+        ({"names": 5}, "give a list"),
+        ({"names": ["caf\u00e9", "cafe\u0301"]}, "twice"),
+        ({"names": ["car\tbus"]}, "control character"),
+        ({"names": ["car", "\ud800"]}, "half a character"),
+        ({"names": ["car"], "synonyms": ["auto"]}, "dictionary"),
+        ({"names": ["car"], "groups": {5: ["car"]}}, "strings"),
+        ({"names": ["car"], "background": "other", "background_threshold": "0.5"}, "'0.5'"),
     ],
 )
 def test_what_clashes_is_refused(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         FGASegVocabulary(**arguments)
+
+
+def test_nothing_is_no_synonym_and_no_group() -> None:
+    assert FGASegVocabulary(["car"], synonyms=None, groups=None) == FGASegVocabulary(["car"])
+
+
+def test_embeddings_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
+    model, processor = tiny_model(), tiny_processor()
+    vocabulary = tiny_vocabulary().encode(model, processor)
+    model.fgaseg.text_projection.weight.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match="not numbers of 'bus'"):
+        tiny_vocabulary().encode(model, processor)
+    assert vocabulary.encoding is not None
+    vocabulary.encoding.embeddings[1, 2] = torch.inf
+    vocabulary.save(tmp_path)
+    with pytest.raises(ValueError, match="no table of numbers"):
+        FGASegVocabulary.load(tmp_path)
 
 
 def test_repeated_names_are_merged_as_asked() -> None:

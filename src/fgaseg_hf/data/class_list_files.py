@@ -4,8 +4,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..model.phrases import normalise_phrase
 from ..model.quoting import quote
-from ..model.text_encoding import normalise_phrase
 from .text_files import parse_json, read_json_file, read_text_file
 
 # Where the names lie in a data set's folder if nothing else is said.

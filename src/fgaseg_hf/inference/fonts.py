@@ -4,6 +4,7 @@
 import functools
 import importlib.util
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,13 @@ def writable(text: str, size: int) -> tuple[Any, str]:
     Returns:
         The font, and the text with an escape (its number among all letters) for each letter that it lacks.
     """
-    font, shown = _choose(text)
+    font, shown = _choose(unicodedata.normalize("NFC", text))
     return _load(font, size), shown
 
 
 @functools.lru_cache(maxsize=1024)
 def _choose(text: str) -> tuple[str, str]:
-    letters = {letter for letter in text if not letter.isspace()}
+    letters = set(text) - {" "}
     best, least = "", letters
     for path in _font_files():
         missing = {letter for letter in letters if not _has(path, letter)}
@@ -81,6 +82,9 @@ def _load(path: str, size: int) -> Any:
 
 @functools.lru_cache(maxsize=8192)
 def _has(path: str, letter: str) -> bool:
+    # Line breaks and other controls are no letters of any font.
+    if not letter.isprintable():
+        return False
     try:
         font = _load(path, 24)
         drawn, missing = font.getmask(letter), font.getmask(_NO_LETTER)

@@ -18,7 +18,8 @@ class PixelDecision:
     """What each pixel got.
 
     Attributes:
-        label_map: int64 (height, width): places among the labels; -1 where none is likely enough.
+        label_map: int16, or int32 where that does not number all labels, (height, width): places among the labels; -1
+            where none is likely enough.
         confidence: float32 (height, width): the probability of the pixel's label; of the background and of pixels
             without a label, one minus that of the likeliest other.
     """
@@ -51,18 +52,21 @@ def decide_pixels(
     """
     num_labels = scores.shape[1]
     named = [place for place in range(num_labels) if place != background_index] or list(range(num_labels))
-    label_map, best = find_best_classes(_parts(scores[:, named], parts_of), size)
-    label_map = torch.tensor(named, device=label_map.device)[label_map]
+    dtype = torch.int16 if num_labels <= torch.iinfo(torch.int16).max else torch.int32
+    label_map, best = find_best_classes(_parts(scores[:, named], parts_of), size, dtype=dtype)
+    if background_index is not None and len(named) < num_labels:
+        # Those behind the background's place move up by it.
+        label_map += label_map >= background_index
     confidence = best.sigmoid() if parts_of is None else best
     if background_index is not None and len(named) < num_labels:
         ((_, background),) = _parts(scores[:, background_index, None], parts_of)
         floor = nn.functional.interpolate(background[None].float(), size=size, mode="bilinear", align_corners=False)
         is_background = floor[0, 0] > best
-        label_map = torch.where(is_background, background_index, label_map)
+        label_map.masked_fill_(is_background, background_index)
         confidence = torch.where(is_background, 1 - confidence, confidence)
     elif threshold is not None:
         is_unlabelled = confidence < threshold
-        label_map = torch.where(is_unlabelled, UNLABELLED_ID, label_map)
+        label_map.masked_fill_(is_unlabelled, UNLABELLED_ID)
         confidence = torch.where(is_unlabelled, 1 - confidence, confidence)
     return PixelDecision(label_map, confidence)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..model.text_encoding import normalise_phrase
+from ..model.phrases import normalise_phrase
 from .benchmark_palettes import cityscapes_pictures, pascal_voc_picture
 from .coco_export import coco_annotations, coco_panoptic
 from .labelling_tool_export import cvat_annotations, label_studio_task

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..model.argument_checks import check_real
+from ..model.picture_arrays import picture_to_rgb
 from .fonts import writable
 from .output_marks import MARK, png_mark
 
@@ -23,6 +25,9 @@ FIRST_HUE = 0.35
 
 PANEL_COLOUR = (255, 255, 255)
 TEXT_COLOUR = (32, 32, 32)
+
+# Large pictures are drawn so many pixels at a time, for what that takes to be small beside them.
+PIXELS_AT_ONCE = 2**20
 
 
 def class_palette(num_classes: int) -> np.ndarray:
@@ -69,12 +74,21 @@ def class_shares(label_map: Any, num_classes: int) -> np.ndarray:
         float64 array of shape (num_classes,), of sum 1 if every pixel has a class.
     """
     ids = _label_ids(label_map)
-    counts = np.bincount(ids[(ids >= 0) & (ids < num_classes)], minlength=num_classes)
+    counts = np.zeros(num_classes, dtype=np.int64)
+    for rows in _bands(ids.shape):
+        band = ids[rows]
+        counts += np.bincount(band[(band >= 0) & (band < num_classes)], minlength=num_classes)
     return counts / ids.size
 
 
+def _bands(shape: tuple[int, ...]) -> list[slice]:
+    """Cuts a picture of a shape into bands of rows."""
+    rows = max(PIXELS_AT_ONCE // shape[1], 1)
+    return [slice(top, min(top + rows, shape[0])) for top in range(0, shape[0], rows)]
+
+
 def _label_ids(label_map: Any) -> np.ndarray:
-    """Reads a label map (array, tensor or one-channel picture) as int64 of shape (height, width)."""
+    """Reads a label map (array, tensor or one-channel picture) as whole numbers of shape (height, width)."""
     if hasattr(label_map, "detach"):
         label_map = label_map.detach().cpu()
     ids = np.asarray(label_map)
@@ -82,23 +96,26 @@ def _label_ids(label_map: Any) -> np.ndarray:
         raise ValueError(
             f"The label map has shape {ids.shape} and type {ids.dtype}: give whole numbers of shape (height, width)."
         )
-    return ids.astype(np.int64)
+    return ids.astype(np.uint8) if ids.dtype == np.bool_ else ids
 
 
 def _check_class_ids(ids: np.ndarray, num_classes: int) -> None:
     """Refuses ids without a name, except the two marks for "no class": negative ids, and 255 beyond the names."""
-    unknown = (ids >= num_classes) & (ids != 255)
-    if unknown.any():
-        raise ValueError(
-            f"The label map holds the id {ids[unknown][0]} but there are {num_classes} class names: name every class."
-        )
+    for rows in _bands(ids.shape):
+        band = ids[rows]
+        unknown = (band >= num_classes) & (band != 255)
+        if unknown.any():
+            raise ValueError(
+                f"The label map holds the id {band[unknown][0]} but there are {num_classes} class names: name every "
+                "class."
+            )
 
 
 def draw_overlay(image: Image.Image, label_map: Any, class_names: Sequence[str], alpha: float = 0.5) -> Image.Image:
     """Lays the colours of the classes over a picture, outlines them, and writes a legend with their shares below it.
 
     Args:
-        image: The picture, upright, of any mode.
+        image: The picture, upright, of any mode; it is read as the image processor reads it.
         label_map: Class ids of shape (height, width) (array, tensor or picture); negative ids, and 255 where there are
             fewer names, mark pixels without a class and keep the picture's own colours.
         class_names: One name an id.
@@ -117,20 +134,32 @@ def draw_overlay(image: Image.Image, label_map: Any, class_names: Sequence[str],
             f"The label map is {ids.shape[0]} x {ids.shape[1]} but the picture {image.height} x {image.width} "
             "(height x width): give a map of the picture's own size."
         )
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"`alpha` is {alpha}: give an opacity from 0 to 1.")
+    check_real("alpha", alpha, "an opacity from 0 to 1", 0, 1)
     _check_class_ids(ids, len(class_names))
-
     palette = class_palette(len(class_names))
-    labelled = (ids >= 0) & (ids < len(class_names))
-    picture = np.asarray(image.convert("RGB"), dtype=np.float32)
-    colours = palette[np.where(labelled, ids, 0)].astype(np.float32) if len(class_names) else picture
-    blended = np.where(labelled[..., None], (1 - alpha) * picture + alpha * colours, picture)
+    picture = picture_to_rgb(image)
+    overlay = Image.new("RGB", picture.size)
+    for rows in _bands(ids.shape):
+        band = picture.crop((0, rows.start, picture.width, rows.stop))
+        # With the rows beside it, which decide whether its own are outlines.
+        around = slice(max(rows.start - 1, 0), rows.stop + 1)
+        outlines = _outlines(ids[around])[rows.start - around.start :][: rows.stop - rows.start]
+        overlay.paste(_blend(band, ids[rows], outlines, palette, alpha), (0, rows.start))
+    return _append_legend(overlay, _legend_entries(ids, class_names, palette))
+
+
+def _blend(
+    picture: Image.Image, ids: np.ndarray, outlines: np.ndarray, palette: np.ndarray, alpha: float
+) -> Image.Image:
+    """Lays the colours of classes over a picture, and draws the outlines in their full colours."""
+    labelled = (ids >= 0) & (ids < len(palette))
+    pixels = np.asarray(picture, dtype=np.float32)
+    colours = palette[np.where(labelled, ids, 0)].astype(np.float32) if len(palette) else pixels
+    blended = np.where(labelled[..., None], (1 - alpha) * pixels + alpha * colours, pixels)
     if alpha > 0:
         # Outlines in the class's full colour tell neighbours of similar colour apart.
-        blended = np.where((_outlines(ids) & labelled)[..., None], colours, blended)
-    overlay = Image.fromarray(np.rint(blended).astype(np.uint8))
-    return _append_legend(overlay, _legend_entries(ids, class_names, palette))
+        blended = np.where((outlines & labelled)[..., None], colours, blended)
+    return Image.fromarray(np.rint(blended).astype(np.uint8))
 
 
 def _outlines(ids: np.ndarray) -> np.ndarray:
@@ -210,9 +239,14 @@ def label_map_picture(label_map: Any, num_classes: int) -> Image.Image:
     _check_class_ids(ids, num_classes)
     if num_classes > 65535:
         raise ValueError(f"There are {num_classes} class names: a label map of 16 bits holds up to 65535.")
-    unlabelled = (ids < 0) | (ids >= num_classes)
-    eight_bits = num_classes <= 255 or (num_classes == 256 and not unlabelled.any())
-    stored = np.where(unlabelled, 255 if eight_bits else 65535, ids).astype(np.uint8 if eight_bits else np.uint16)
+    bands = _bands(ids.shape)
+    eight_bits = num_classes <= 255 or (
+        num_classes == 256 and all(((ids[rows] >= 0) & (ids[rows] < num_classes)).all() for rows in bands)
+    )
+    stored = np.empty(ids.shape, np.uint8 if eight_bits else np.uint16)
+    for rows in bands:
+        unlabelled = (ids[rows] < 0) | (ids[rows] >= num_classes)
+        stored[rows] = np.where(unlabelled, 255 if eight_bits else 65535, ids[rows])
     picture = Image.fromarray(stored)
     if eight_bits:
         colours = np.zeros((256, 3), dtype=np.uint8)
@@ -258,5 +292,7 @@ def save_label_map(label_map: Any, class_names: Sequence[str], path: str | os.Pa
         "unlabelled_id": 255 if picture.mode == "P" else 65535,
     }
     json_path = path.with_suffix(".json")
-    json_path.write_text(json.dumps(meaning, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(meaning, indent=2, ensure_ascii=False) + "\n"
+    # Half a character, which UTF-8 has no bytes for, becomes the escape that JSON has for it.
+    json_path.write_text(text, encoding="utf-8", errors="backslashreplace")
     return json_path

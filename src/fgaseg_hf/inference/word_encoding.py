@@ -10,9 +10,10 @@ import torch
 
 from ..model.background_rivals import AUTOMATIC_BACKGROUND, COMMON_NAMES, NONE_OF_THESE, rival_places
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
+from ..model.phrases import normalise_phrase
 from ..model.processing_fgaseg import FGASegProcessor
 from ..model.prompt_tokenizer import check_class_names
-from ..model.text_encoding import FGASegTextEncoding, encode_class_names, normalise_phrase
+from ..model.text_encoding import FGASegTextEncoding, encode_class_names
 from ..model.vocabulary import FGASegVocabulary
 from ..model.vocabulary_head import FGASegVocabularyHead
 

@@ -5,8 +5,6 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-import torch
-
 from .quoting import quote
 
 
@@ -30,25 +28,3 @@ def check_whole(name: str, value: Any, wanted: str, lowest: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < lowest:
         raise ValueError(f"`{name}` is {quote(value)}: give {wanted}.")
     return int(value)
-
-
-def check_tensor(name: str, value: Any, wanted: str, num_dimensions: tuple[int, ...], *, real: bool = True) -> None:
-    """Takes a tensor of plain numbers in one of some ranks.
-
-    Args:
-        name: Of the argument.
-        value: What was given for it.
-        wanted: What to give.
-        num_dimensions: Ranks that it may have.
-        real: Whether it holds real numbers; else whole ones.
-
-    Raises:
-        ValueError: It is none.
-    """
-    if not isinstance(value, torch.Tensor):
-        raise ValueError(f"`{name}` is a {type(value).__name__}: give a tensor, {wanted}.")
-    if value.is_meta:
-        raise ValueError(f"`{name}` is a meta tensor, which has no values: give {wanted}.")
-    fits = value.is_floating_point() if real else not (value.is_floating_point() or value.is_complex())
-    if value.dim() not in num_dimensions or not fits:
-        raise ValueError(f"`{name}` has shape {tuple(value.shape)} and type {value.dtype}: give {wanted}.")

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from .text_encoding import FGASegTextEncoding, encode_class_names, normalise_phrase
+from .phrases import normalise_phrase
+from .text_encoding import FGASegTextEncoding, encode_class_names
 
 #: What `background` is set to for rivals, and what they are answered as.
 AUTOMATIC_BACKGROUND = "auto"

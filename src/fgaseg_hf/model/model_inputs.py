@@ -26,7 +26,16 @@ def check_pictures(pixel_values: torch.Tensor | None, config: FGASegConfig) -> t
     if pixel_values is None:
         raise ValueError("`pixel_values` is missing; give pictures (batch, 3, height, width).")
     vision_config: Any = config.vision_config
-    patch_size = vision_config.patch_size
+    patch_size, num_channels = vision_config.patch_size, vision_config.num_channels
+    if not isinstance(pixel_values, torch.Tensor):
+        raise ValueError(
+            f"`pixel_values` is a {type(pixel_values).__name__}; give a tensor (batch, {num_channels}, height, width), "
+            "as the processor makes it with `return_tensors='pt'`."
+        )
+    if not pixel_values.is_floating_point():
+        raise ValueError(f"`pixel_values` is of {pixel_values.dtype}; give normalised pictures, as the processor does.")
+    if pixel_values.dim() == 4 and pixel_values.shape[1] != num_channels:
+        raise ValueError(f"`pixel_values` has {pixel_values.shape[1]} channels; give pictures of {num_channels}.")
     if pixel_values.dim() != 4 or any(side % patch_size or side == 0 for side in pixel_values.shape[-2:]):
         raise ValueError(
             f"`pixel_values` has shape {tuple(pixel_values.shape)}; give (batch, 3, height, width) with sides "
@@ -76,12 +85,44 @@ def check_words(input_ids: torch.Tensor | None, text_embeddings: torch.Tensor | 
     if (input_ids is None) == (text_embeddings is None):
         raise ValueError("Give the class names either as `input_ids` or as `text_embeddings`, one of both.")
     dim = config.projection_dim
+    for name, words in (("input_ids", input_ids), ("text_embeddings", text_embeddings)):
+        if words is not None and not isinstance(words, torch.Tensor):
+            raise ValueError(f"`{name}` is a {type(words).__name__}; give a tensor.")
+    if input_ids is not None:
+        check_token_ids(input_ids, config)
     if text_embeddings is not None and (
         text_embeddings.dim() not in (2, 3) or text_embeddings.shape[-1] != dim or text_embeddings.shape[-2] == 0
     ):
         raise ValueError(
             f"`text_embeddings` has shape {tuple(text_embeddings.shape)}; give (classes, {dim}) or "
             f"(batch, classes, {dim}) with at least one class."
+        )
+
+
+def check_token_ids(input_ids: torch.Tensor, config: FGASegConfig) -> None:
+    """Refuses what are no token ids of the text tower.
+
+    Their values are looked at on the processor alone, and not in a program that is being made: elsewhere it would have
+    to wait for them.
+
+    Args:
+        input_ids: (names, length) or (names, templates, length).
+        config: The model's configuration.
+
+    Raises:
+        ValueError: They are no whole numbers, or beyond the text tower's tokens.
+    """
+    if input_ids.is_floating_point() or input_ids.is_complex() or input_ids.dtype == torch.bool:
+        raise ValueError(f"`input_ids` is of {input_ids.dtype}; give whole numbers, as the processor does.")
+    is_program = torch.compiler.is_compiling() or torch.jit.is_tracing() or type(input_ids) is not torch.Tensor
+    if is_program or input_ids.device.type != "cpu" or input_ids.numel() == 0:
+        return
+    text_config: Any = config.text_config
+    lowest, highest = int(input_ids.min()), int(input_ids.max())
+    if lowest < 0 or highest >= text_config.vocab_size:
+        raise ValueError(
+            f"`input_ids` go from {lowest} to {highest}, and the text tower has {text_config.vocab_size} tokens; "
+            "tokenize with this checkpoint's processor."
         )
 
 

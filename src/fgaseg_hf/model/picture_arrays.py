@@ -182,7 +182,7 @@ def channel_layout(array: np.ndarray | torch.Tensor) -> ChannelDimension:
         ValueError: It has no such shape.
     """
     shape = tuple(array.shape)
-    first, last = (len(shape) == 3 and side in CHANNEL_COUNTS for side in (shape[0], shape[-1]))
+    first, last = (side in CHANNEL_COUNTS for side in (shape[0], shape[-1])) if len(shape) == 3 else (False, False)
     if not first and not last:
         raise ValueError(f"Its shape is {shape}: give (height, width), or 1, 3 or 4 channels first or last.")
     if first != last:

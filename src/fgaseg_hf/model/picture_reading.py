@@ -164,12 +164,15 @@ def _decode(file: Image.Image, name: str) -> Image.Image:
     maximum = _declared_maximum(file)
     if hasattr(file, "tag_v2"):
         orientation = _orientation_of(file)
-        # A TIFF turns itself upright at the end of its decoding, where damaged metadata would cost the pixels too.
-        vars(file)["load_end"] = lambda: None
+        # A TIFF turns itself upright at the end of its decoding, where damaged metadata would cost the pixels too; and
+        # one that lies on its side and is mapped into memory comes out with its rows mixed.
+        as_opened = {"filename": vars(file).get("filename", "")}
+        vars(file).update(load_end=lambda: None, filename="")
         try:
             file.load()
         finally:
             del vars(file)["load_end"]
+            vars(file).update(as_opened)
     else:
         file.load()
         # Only now, for a PNG may end with its metadata.

@@ -2,29 +2,33 @@
 """The pipeline `zero-shot-image-segmentation`: pictures and words in, one mask a word out."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from transformers import Pipeline
-from transformers.image_utils import load_image
 
+from .argument_checks import check_real
 from .background_rivals import AUTOMATIC_BACKGROUND
+from .label_maps import find_best_classes
 from .picture_arrays import picture_to_array
 from .picture_reading import open_picture
 from .prompt_tokenizer import check_class_names
-from .semantic_postprocessing import UNLABELLED_ID
+from .quoting import quote
+from .semantic_postprocessing import UNLABELLED_ID, mark_unlabelled
 from .text_encoding import encode_class_names
 from .vocabulary import FGASegVocabulary
 from .vocabulary_head import FGASegVocabularyHead
 
 DEFAULT_BACKGROUND_THRESHOLD = 0.5
 
-# Resized logits held at once where the best class of each pixel is looked for, counted in values (64 MiB of float32).
-VALUES_PER_CHUNK = 2**24
+# How many of a parameter's values are looked at to find out whether it has changed.
+VALUES_LOOKED_AT = 64
+# Rows of a large picture whose probabilities are added up at once.
+ROWS_AT_ONCE = 256
 
 
 class ZeroShotImageSegmentationPipeline(Pipeline):
@@ -56,8 +60,8 @@ class ZeroShotImageSegmentationPipeline(Pipeline):
         """Segments one picture or many.
 
         Args:
-            images: A picture (path, `http(s)` address, Pillow picture, array or tensor), or a list, generator or data
-                set of such, of any sizes.
+            images: A picture (path, `http(s)` or `data:` address, base64, Pillow picture, array or tensor), or a list,
+                generator or data set of such, of any sizes.
             candidate_labels: What to look for: a list of names, or a `FGASegVocabulary` with synonyms, groups and so
                 on. If not given, the vocabulary that was set on the model.
             **kwargs: `threshold`: pixels whose best label has a probability below this belong to no mask.
@@ -78,6 +82,8 @@ class ZeroShotImageSegmentationPipeline(Pipeline):
         """
         if candidate_labels is not None:
             kwargs["candidate_labels"] = candidate_labels
+        if isinstance(images, list | tuple) and not images:
+            raise ValueError("`images` is empty: give at least one picture.")
         return super().__call__(images, **kwargs)
 
     def _sanitize_parameters(  # type: ignore[override]
@@ -89,8 +95,10 @@ class ZeroShotImageSegmentationPipeline(Pipeline):
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         labels = {}
         if candidate_labels is not None:
-            if isinstance(candidate_labels, str):
-                raise ValueError(f"`candidate_labels` is {candidate_labels!r}: give a list of names.")
+            if isinstance(candidate_labels, str | bytes) or not (
+                isinstance(candidate_labels, Iterable) or hasattr(candidate_labels, "encode")
+            ):
+                raise ValueError(f"`candidate_labels` is {quote(candidate_labels)}: give a list of names.")
             # A vocabulary has checked its names itself. It is told by what it can do, since code that was loaded from
             # the Hub and an installed package each have a class of their own.
             if not hasattr(candidate_labels, "encode"):
@@ -102,12 +110,14 @@ class ZeroShotImageSegmentationPipeline(Pipeline):
             labels["candidate_labels"], background = with_automatic_background(labels["candidate_labels"]), None
         rule: dict[str, Any] = {}
         if threshold is not None:
-            if not 0 <= threshold <= 1:
-                raise ValueError(f"`threshold` is {threshold}: give a probability from 0 to 1.")
-            rule["threshold"] = threshold
+            rule["threshold"] = check_real("threshold", threshold, "a probability from 0 to 1", 0, 1)
         if background is not None:
+            if not isinstance(background, str) or not background.strip():
+                raise ValueError(f"`background` is {quote(background)}: give a label of at least one word.")
             rule["background"] = background
-        return {} if timeout is None else {"timeout": timeout}, labels, labels | rule
+        if timeout is not None:
+            check_real("timeout", timeout, "seconds, 0 or more", 0)
+        return {} if timeout is None else {"timeout": timeout}, labels | rule, {}
 
     def preprocess(self, image: Any, timeout: float | None = None) -> dict[str, Any]:  # type: ignore[override]
         """Prepares one picture.
@@ -115,10 +125,8 @@ class ZeroShotImageSegmentationPipeline(Pipeline):
         Returns:
             `pixel_values` (1, 3, height, width), and the picture's own (height, width) in a list.
         """
-        if isinstance(image, str) and image.startswith(("http://", "https://")):
-            image = load_image(image, timeout=timeout)
         if isinstance(image, str | os.PathLike | Image.Image):
-            image = open_picture(image)
+            image = open_picture(image, timeout)
             size = (image.height, image.width)
         elif isinstance(image, np.ndarray | torch.Tensor) and image.ndim in (2, 3):
             height, width = picture_to_array(image, do_convert_rgb=False).shape[-2:]
@@ -132,54 +140,44 @@ class ZeroShotImageSegmentationPipeline(Pipeline):
         # In a list, so that pictures alone and batches of them (whose sizes the collator lists) look alike afterwards.
         return {"pixel_values": inputs["pixel_values"], "target_size": [size]}
 
-    def _forward(self, model_inputs: dict[str, Any], candidate_labels: Any = None) -> dict[str, Any]:  # type: ignore[override]
-        # The words go in here and not with the pictures: the collator would join those of all pictures of a batch.
-        pixel_values = model_inputs["pixel_values"]
-        if candidate_labels is None:
-            if self.model.vocabulary is None:
-                raise ValueError("There is nothing to look for: give `candidate_labels`, or set a vocabulary.")
-            logits = self.model(pixel_values=pixel_values).logits
-        else:
-            words = self._encode(candidate_labels)
-            logits = self.model(pixel_values=pixel_values, text_embeddings=words.text_embeddings).logits
-            if words.vocabulary_head is not None:
-                logits = words.vocabulary_head(logits)
-        return {"logits": logits, "target_size": model_inputs["target_size"]}
-
-    def postprocess(  # type: ignore[override]
+    def _forward(  # type: ignore[override]
         self,
-        model_outputs: dict[str, Any],
+        model_inputs: dict[str, Any],
         candidate_labels: Any = None,
         threshold: float | None = None,
         background: str | None = None,
-    ) -> list[dict[str, Any]]:
-        """Turns one picture's logits into masks: see [`__call__`]."""
-        logits, (size,) = model_outputs["logits"], model_outputs["target_size"]
-        vocabulary = self.model.vocabulary if candidate_labels is None else candidate_labels
-        if isinstance(vocabulary, list):
-            labels, own_background = vocabulary, None
-        else:
-            labels, own_background = vocabulary.labels, vocabulary.background_label
+    ) -> dict[str, Any]:
+        # The words go in here and not with the pictures: the collator would join those of all pictures of a batch. They
+        # are looked up once, for other threads may set other words meanwhile.
+        words = self._look_up_words(candidate_labels)
         if background is not None:
-            if background in labels:
-                raise ValueError(f"The background {background!r} is one of the labels: give it another name.")
+            if background in words.labels:
+                raise ValueError(f"The background {quote(background)} is one of the labels: give it another name.")
             threshold = DEFAULT_BACKGROUND_THRESHOLD if threshold is None else threshold
-        (label_map,) = self.processor.post_process_semantic_segmentation(logits, [size], threshold=threshold)
+        logits = self.model(pixel_values=model_inputs["pixel_values"], text_embeddings=words.text_embeddings).logits
+        if words.vocabulary_head is not None:
+            logits = words.vocabulary_head(logits)
+        sizes = [
+            size for entry in model_inputs["target_size"] for size in (entry if isinstance(entry, list) else [entry])
+        ]
+        # Not in `postprocess`, which is given what has left the accelerator: a label map is small beside logits.
+        return {
+            "labelled": [
+                _label_picture(picture_logits, size, words, threshold, background)
+                for picture_logits, size in zip(logits, sizes, strict=True)
+            ]
+        }
 
-        segments = []
-        places = [place for place in label_map.unique().tolist() if place != UNLABELLED_ID]
-        if background is not None and bool((label_map == UNLABELLED_ID).any()):
-            places.append(UNLABELLED_ID)
-        for index in places:
-            is_here = label_map == index
-            label = background if index == UNLABELLED_ID else labels[index]
-            if label in (background, own_background):
-                others = [place for place, other in enumerate(labels) if other != own_background]
-                score = 1 - _best_logits(logits[:, others], size)[is_here].sigmoid().mean()
-            else:
-                score = _resize(logits[:, index, None], size)[0, 0][is_here].sigmoid().mean()
-            segments.append({"label": label, "score": float(score), "mask": _mask_picture(is_here)})
-        return segments
+    def postprocess(self, model_outputs: dict[str, Any], **kwargs: Any) -> list[dict[str, Any]]:
+        """Turns one picture's label map into masks: see [`__call__`]."""
+        labelled = model_outputs["labelled"]
+        # Of a batch the pipeline hands out the pictures, and a list of one picture that was alone.
+        labelled = labelled[0] if isinstance(labelled, list) else labelled
+        label_map = labelled["label_map"].numpy()
+        return [
+            {"label": label, "score": score, "mask": Image.fromarray((label_map == index).astype(np.uint8) * 255)}
+            for index, label, score in labelled["segments"]
+        ]
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Saves the model, its vocabulary if one is set, the processor, and the pipeline's own code."""
@@ -187,41 +185,59 @@ class ZeroShotImageSegmentationPipeline(Pipeline):
         # Transformers saves the processor's parts only.
         self.processor.save_pretrained(save_directory, **kwargs)
 
+    def _look_up_words(self, candidate_labels: Any) -> "EncodedWords":
+        """Takes the words that were given, or else those of the vocabulary that is set on the model now.
+
+        Raises:
+            ValueError: There are neither.
+        """
+        if candidate_labels is not None:
+            return self._encode(candidate_labels)
+        vocabulary_head = self.model.vocabulary_head
+        if vocabulary_head is None:
+            raise ValueError("There is nothing to look for: give `candidate_labels`, or set a vocabulary.")
+        vocabulary = vocabulary_head.vocabulary
+        return EncodedWords(
+            None, vocabulary_head.text_embeddings, vocabulary.labels, vocabulary.background_label, vocabulary_head
+        )
+
     def _encode(self, candidate_labels: Any) -> "EncodedWords":
         """Encodes names or a vocabulary, unless they are those of the batch before and all else is as it was then."""
-        base = self.model.base_model
-        weights = [*base.text_model.parameters(), *base.text_projection.parameters()]
-        # Sums instead of a hash of the weights: quick enough to be made for every batch.
-        sums = torch.stack([parameter.sum(dtype=torch.float64) for parameter in weights]).tolist()
-        key = (candidate_labels, self.processor.prompt_templates, weights[0].device, weights[0].dtype, sums)
-        if self._last_words is None or self._last_words.key != key:
-            if isinstance(candidate_labels, list):
-                embeddings = encode_class_names(self.model, self.processor, candidate_labels)
-                self._last_words = EncodedWords(key, embeddings)
-            else:
-                vocabulary = candidate_labels
-                if not vocabulary.is_encoded:
-                    vocabulary = vocabulary.encode(self.model, self.processor)
-                vocabulary.check_fit(self.model)
-                head = FGASegVocabularyHead(vocabulary, self.model.config.decoder_type == "cosine").to(
-                    self.model.device
-                )
-                self._last_words = EncodedWords(key, head.text_embeddings, head)
-        return self._last_words
+        key = (candidate_labels, self.processor.prompt_templates, *_fingerprint_text_tower(self.model.base_model))
+        words = self._last_words
+        if words is not None and words.key == key:
+            return words
+        if isinstance(candidate_labels, list):
+            embeddings = encode_class_names(self.model, self.processor, candidate_labels)
+            words = EncodedWords(key, embeddings, candidate_labels)
+        else:
+            vocabulary = candidate_labels
+            if not vocabulary.is_encoded:
+                vocabulary = vocabulary.encode(self.model, self.processor)
+            vocabulary.check_fit(self.model)
+            head = FGASegVocabularyHead(vocabulary, self.model.config.decoder_type == "cosine").to(self.model.device)
+            words = EncodedWords(key, head.text_embeddings, vocabulary.labels, vocabulary.background_label, head)
+        # Kept for the next batch only: what is returned is this thread's own.
+        self._last_words = words
+        return words
 
 
 @dataclass(frozen=True)
 class EncodedWords:
-    """Words as the model takes them.
+    """Words as the model takes them, with all that an answer says of them.
 
     Attributes:
-        key: All that the embeddings depend on.
+        key: All that the embeddings depend on; `None` for the model's own vocabulary.
         text_embeddings: (phrases, dim).
+        labels: The answers, in the order of the logits.
+        own_background: Which of them is answered where no other is likely enough.
         vocabulary_head: What turns logits of phrases into logits of labels, if they differ.
     """
 
-    key: tuple[Any, ...]
+    key: tuple[Any, ...] | None
     text_embeddings: torch.Tensor
+    labels: list[str]
+    own_background: str | None = None
     vocabulary_head: FGASegVocabularyHead | None = None
 
 
@@ -232,21 +248,78 @@ def with_automatic_background(candidate_labels: Any) -> FGASegVocabulary:
     return replace(candidate_labels, background=AUTOMATIC_BACKGROUND)
 
 
-def _resize(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    return F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
+def _fingerprint_text_tower(base: Any) -> tuple[Any, ...]:
+    """All that shows a change of the text tower's weights, quick enough to be made for every batch.
+
+    Where each parameter lies, how often it was written to, and a few of its values, since what is written through
+    `parameter.data` is not counted.
+    """
+    weights = [*base.text_model.parameters(), *base.text_projection.parameters()]
+    places = tuple(
+        (weight.data_ptr(), None if weight.is_inference() else weight._version, weight.device, weight.dtype)
+        for weight in weights
+        if not weight.is_meta
+    )
+    looked_at = [
+        weight.detach().flatten()[:: max(weight.numel() // VALUES_LOOKED_AT, 1)].float().sum()
+        for weight in weights
+        if not weight.is_meta
+    ]
+    return places, tuple(torch.stack(looked_at).tolist()) if looked_at else ()
 
 
-def _best_logits(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """The highest logit of each pixel, (height, width), a few classes at a time."""
-    best = torch.full(size, -torch.inf)
-    chunk_size = max(1, VALUES_PER_CHUNK // (size[0] * size[1]))
-    for start in range(0, logits.shape[1], chunk_size):
-        best = torch.maximum(best, _resize(logits[:, start : start + chunk_size], size)[0].amax(dim=0))
-    return best
+def _label_picture(
+    logits: torch.Tensor, size: tuple[int, int], words: EncodedWords, threshold: float | None, background: str | None
+) -> dict[str, Any]:
+    """Labels one picture, on the device that its logits are on.
+
+    Args:
+        logits: (labels, height, width).
+        size: The picture's height and width.
+        words: The labels.
+        threshold: See [`ZeroShotImageSegmentationPipeline.__call__`], as for `background`.
+        background: See there.
+
+    Returns:
+        `label_map` of `size`, in int16 where that numbers all labels; and `segments`, the (place, label, score) of each
+        label that is in the picture, `UNLABELLED_ID` being the place of the background.
+    """
+    dtype = torch.int16 if len(words.labels) <= torch.iinfo(torch.int16).max else torch.int32
+    label_map, best = find_best_classes([(0, logits)], size, dtype=dtype)
+    if threshold is not None:
+        mark_unlabelled(label_map, best, threshold)
+    probabilities = _mean_probabilities(label_map, best, len(words.labels))
+    own_place = None if words.own_background is None else words.labels.index(words.own_background)
+    if own_place is not None and {own_place, UNLABELLED_ID} & probabilities.keys():
+        # What the background lacks is what the others have: its own logit is no measure of it.
+        others = [place for place in range(len(words.labels)) if place != own_place]
+        if others:
+            _, best = find_best_classes([(0, logits[others])], size, dtype=dtype)
+        of_others = _mean_probabilities(label_map, best, len(words.labels))
+        probabilities |= {place: of_others[place] for place in (own_place, UNLABELLED_ID) if place in of_others}
+    segments = []
+    for place, probability in probabilities.items():
+        if place == UNLABELLED_ID:
+            continue
+        segments.append((place, words.labels[place], 1 - probability if place == own_place else probability))
+    if background is not None and UNLABELLED_ID in probabilities:
+        segments.append((UNLABELLED_ID, background, 1 - probabilities[UNLABELLED_ID]))
+    return {"label_map": label_map, "segments": segments}
 
 
-def _mask_picture(is_here: torch.Tensor) -> Image.Image:
-    return Image.fromarray(is_here.numpy().astype(np.uint8) * 255)
+def _mean_probabilities(label_map: torch.Tensor, best: torch.Tensor, num_labels: int) -> dict[int, float]:
+    """The mean probability, by the place of a label (or `UNLABELLED_ID`), over the pixels that have it."""
+    counts = torch.zeros(num_labels + 1, dtype=torch.float64, device=best.device)
+    sums = torch.zeros_like(counts)
+    for labels, logits in zip(label_map.split(ROWS_AT_ONCE), best.split(ROWS_AT_ONCE), strict=True):
+        places = (labels.long() - UNLABELLED_ID).flatten()
+        counts += torch.bincount(places, minlength=num_labels + 1)
+        sums += torch.bincount(places, weights=logits.sigmoid().flatten().double(), minlength=num_labels + 1)
+    return {
+        place + UNLABELLED_ID: total / count
+        for place, (count, total) in enumerate(zip(counts.tolist(), sums.tolist(), strict=True))
+        if count
+    }
 
 
 __all__ = ["ZeroShotImageSegmentationPipeline"]

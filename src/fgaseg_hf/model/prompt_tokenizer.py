@@ -11,6 +11,9 @@ from typing import Any
 from transformers import AutoTokenizer, BatchFeature
 from transformers.utils import PROCESSOR_NAME, cached_file
 
+from .phrases import check_phrase, normalise_phrase
+from .quoting import quote
+
 DEFAULT_PROMPT_TEMPLATE = "A photo of a {} in the scene"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 # All that `save_pretrained` of a CLIP tokenizer may write.
@@ -35,8 +38,10 @@ def check_class_names(class_names: Sequence[str]) -> list[str]:
 
     Raises:
         ValueError: The list is empty; or a name is not a string, is blank, or stands there twice (letter case and the
-            number of blanks make no difference: the tokenizer does not see them).
+            number of blanks make no difference: the tokenizer does not see them), or holds a line break.
     """
+    if isinstance(class_names, str) or not isinstance(class_names, Sequence):
+        raise ValueError(f"The class names are {quote(class_names)}: give a list of strings.")
     if len(class_names) == 0:
         raise ValueError("The list of class names is empty: give at least one name.")
     names: list[str] = []
@@ -46,13 +51,12 @@ def check_class_names(class_names: Sequence[str]) -> list[str]:
             raise ValueError(
                 f"Class name {number} is a {type(name).__name__}: give one string a class (of several synonyms, one)."
             )
-        words = " ".join(name.split())
-        if not words:
-            raise ValueError(f"Class name {number} of {len(class_names)} is blank: give it a word or leave it out.")
-        first = number_of.setdefault(words.casefold(), number)
+        names.append(check_phrase(name, f"Class name {number} of {len(class_names)}"))
+        first = number_of.setdefault(normalise_phrase(name), number)
         if first != number:
-            raise ValueError(f"The class name {name!r} is given twice (numbers {first} and {number}): leave one out.")
-        names.append(name.strip())
+            raise ValueError(
+                f"The class name {quote(name)} is given twice (numbers {first} and {number}): leave one out."
+            )
     return names
 
 
@@ -63,10 +67,10 @@ def check_templates(templates: Sequence[str]) -> list[str]:
         ValueError: There is none, or one of them has no `{}` or several.
     """
     if isinstance(templates, str) or len(templates) == 0:
-        raise ValueError(f"`prompt_templates` is {templates!r}: give a list with at least one template.")
+        raise ValueError(f"`prompt_templates` is {quote(templates)}: give a list with at least one template.")
     for template in templates:
         if not isinstance(template, str) or template.count("{}") != 1:
-            raise ValueError(f"The prompt template {template!r} must hold {{}} exactly once, for the class name.")
+            raise ValueError(f"The prompt template {quote(template)} must hold {{}} exactly once, for the class name.")
     return list(templates)
 
 
@@ -132,7 +136,8 @@ def _check_prompt_lengths(tokenizer: Any, prompts: Sequence[str], add_special_to
     for prompt, row in zip(prompts, rows, strict=True):
         if len(row) > limit:
             raise ValueError(
-                f"The prompt {prompt!r} has {len(row)} tokens but the text tower takes {limit}: shorten the class name."
+                f"The prompt {quote(prompt)} has {len(row)} tokens but the text tower takes {limit}: shorten the "
+                "class name."
             )
 
 

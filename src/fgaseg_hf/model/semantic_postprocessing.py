@@ -78,14 +78,25 @@ def label_maps_from_logits(
         else:
             label_map, best = find_best_classes([(0, picture_logits)], size, class_chunk_size, dtype)
         if threshold is not None:
-            for labels, values in zip(label_map.split(ROWS_AT_ONCE), best.split(ROWS_AT_ONCE), strict=True):
-                labels.masked_fill_(values.sigmoid() < threshold, UNLABELLED_ID)
+            mark_unlabelled(label_map, best, threshold)
         if return_segmentation_scores:
             data = {"segmentation": label_map, "segmentation_scores": scores}
             results.append(SemanticSegmentationPostProcessorOutput(data=data))
         else:
             results.append(label_map)
     return results
+
+
+def mark_unlabelled(label_map: torch.Tensor, best: torch.Tensor, threshold: float) -> None:
+    """Writes `UNLABELLED_ID` into a label map where a class's probability is below the threshold.
+
+    Args:
+        label_map: Signed whole numbers, (height, width).
+        best: The logits of its classes, of the same shape.
+        threshold: From 0 to 1.
+    """
+    for labels, logits in zip(label_map.split(ROWS_AT_ONCE), best.split(ROWS_AT_ONCE), strict=True):
+        labels.masked_fill_(logits.sigmoid() < threshold, UNLABELLED_ID)
 
 
 def _logits_of(outputs: Any) -> torch.Tensor:

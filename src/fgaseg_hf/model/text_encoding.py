@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 
+from .argument_checks import check_whole
+from .quoting import quote
+
 # The parts of a model that text embeddings depend on.
 TEXT_TOWER_MODULES = ("text_model", "text_projection")
 
@@ -16,11 +19,6 @@ TEXT_TOWER_MODULES = ("text_model", "text_projection")
 NUM_PROBES = 4
 # How alike their embeddings must come out.
 PROBE_SIMILARITY = 0.99
-
-
-def normalise_phrase(phrase: str) -> str:
-    """Reduces a phrase to what the tokenizer sees: letter case and the number of blanks make no difference."""
-    return " ".join(phrase.split()).casefold()
 
 
 def text_tower_parameters(model: Any) -> list[torch.nn.Parameter]:
@@ -99,10 +97,9 @@ def encode_class_names(model: Any, processor: Any, class_names: Sequence[str], b
         Embeddings of unit length, (names, dim), on the model's device.
 
     Raises:
-        ValueError: `batch_size` is below 1, or the processor refuses a name.
+        ValueError: `batch_size` is below 1, the processor refuses a name, or an embedding is not a number.
     """
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` is {batch_size}: set it to 1 or more.")
+    check_whole("batch_size", batch_size, "1 or more")
     names_at_once = max(1, batch_size // len(processor.prompt_templates))
     text_model = model.base_model.text_model
     was_training = text_model.training
@@ -115,7 +112,14 @@ def encode_class_names(model: Any, processor: Any, class_names: Sequence[str], b
             parts.append(model.get_text_embeddings(prompts["input_ids"], prompts.get("attention_mask")))
     finally:
         text_model.train(was_training)
-    return torch.cat(parts)
+    embeddings = torch.cat(parts)
+    broken = (~embeddings.isfinite().all(dim=1)).nonzero().flatten().tolist()
+    if broken:
+        raise ValueError(
+            f"The text tower makes values that are not numbers of {quote(class_names[broken[0]])} ({len(broken) - 1} "
+            "more): its weights hold such values, or it needs float32 or bfloat16."
+        )
+    return embeddings
 
 
 def hash_tensors(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:

@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
+from .argument_checks import check_real
 from .background_rivals import AUTOMATIC_BACKGROUND, NONE_OF_THESE, add_rivals
+from .phrases import normalise_phrase
 from .text_encoding import (
     FGASegTextEncoding,
     encode_class_names,
     hash_text_tower,
     hash_tokenizer,
-    normalise_phrase,
 )
 from .vocabulary_files import (
     HUB_KWARGS,
@@ -90,6 +91,7 @@ class FGASegVocabulary:
             background = label_spelling.get(normalise_phrase(background), background)
             if background == AUTOMATIC_BACKGROUND and NONE_OF_THESE in label_spelling:
                 raise ValueError(f"{NONE_OF_THESE!r} is what `background='auto'` answers: rename the label.")
+        check_real("background_threshold", self.background_threshold, "a probability between 0 and 1", 0, 1)
         if not 0 < self.background_threshold < 1:
             raise ValueError(
                 f"`background_threshold` is {self.background_threshold}: give a probability between 0 and 1."

@@ -111,6 +111,8 @@ def read_vocabulary_files(
         tokenizer_hash=stored["tokenizer_hash"],
         **safetensors.torch.load(content),
     )
+    if encoding.embeddings.dim() != 2 or not encoding.embeddings.isfinite().all():
+        raise ValueError("its embeddings are no table of numbers")
     if len(encoding.phrases) != len(encoding.embeddings):
         raise ValueError(f"it has {len(encoding.phrases)} phrases but embeddings of {len(encoding.embeddings)}")
     return settings, encoding
