@@ -45,7 +45,9 @@ def test_words_that_topk_leaves_out_have_no_score() -> None:
     explanation = segmenter.explain(PICTURE, CLASS_NAMES)
     assert len(explanation.kept) == 2
     left_out = sorted(set(range(5)) - set(explanation.kept))
-    assert np.isnan(explanation.maps["final score"][left_out]).all()
+    for name in ("auxiliary map 3", "final score"):
+        assert np.isnan(explanation.maps[name][left_out]).all()
+    assert not np.isnan(explanation.maps["auxiliary map 1"]).any()
     assert not np.isnan(explanation.maps["final score"][list(explanation.kept)]).any()
     assert explanation.peaks[list(explanation.kept)].min() >= explanation.peaks[left_out].max()
 

@@ -71,16 +71,19 @@ def explain_output(result: Segmentation, words: tuple[str, ...], features: Any, 
     if output.local_pseudo_masks is not None:
         maps["local pseudo-mask"] = output.local_pseudo_masks
     for number, logits in enumerate(output.auxiliary_logits or (), start=1):
-        maps[f"auxiliary map {number}"] = logits.float().sigmoid()
-    maps["final score"] = output.logits.float().sigmoid()
+        maps[f"auxiliary map {number}"] = _probabilities(logits)
+    maps["final score"] = _probabilities(output.logits)
     kept = output.kept_classes[0].tolist() if output.kept_classes is not None else list(range(len(words)))
     ranking = next((entry for name, entry in maps.items() if name.startswith("auxiliary")), output.global_pseudo_masks)
     peaks = _all_words(ranking[0], kept, len(words)).reshape(len(words), -1).max(axis=1)
     whole = {name: _all_words(entry[0], kept, len(words)) for name, entry in maps.items()}
-    # Words that TopK left out stand at the lowest score there is.
-    left_out = [place for place in range(len(words)) if place not in set(kept)]
-    whole["final score"][left_out] = np.nan
     return Explanation(result, words, whole, tuple(kept), peaks)
+
+
+def _probabilities(logits: torch.Tensor) -> torch.Tensor:
+    """Sigmoids; NaN for what stands at the lowest score there is, where TopK leaves words."""
+    is_left_out = logits <= torch.finfo(logits.dtype).min / 2
+    return logits.float().sigmoid().masked_fill(is_left_out, torch.nan)
 
 
 def _all_words(maps: torch.Tensor, kept: list[int], num_words: int) -> np.ndarray:
