@@ -1,8 +1,8 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """How long one waits: for the command's version and help, for a first overlay, and for new words on a known picture.
 
-Run `python benchmarks/startup.py` on a machine that does nothing else. Commands are processes of their own, in turns with
-their floor (`python -c "import torch"`, or the imports that a first overlay cannot do without).
+Run `python benchmarks/startup.py` on a machine that does nothing else. Commands are processes of their own, in turns
+with their floor (`python -c "import torch"`, or the imports that a first overlay cannot do without).
 """
 
 import argparse

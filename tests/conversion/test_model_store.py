@@ -186,6 +186,9 @@ def test_an_adapter_is_a_model(tmp_path: Path) -> None:
     assert (result.label_map != plain.label_map).any()
     merged = Segmenter.from_model(adapted.merge_and_unload(), tiny_processor())(PICTURE, CLASS_NAMES)
     assert (result.label_map == merged.label_map).mean() > 0.999
+    inspected = run("inspect", out, "--no-hashes")
+    assert f"LORA of rank 2) of {base}" in inspected.stdout
+    assert "image tower" in inspected.stdout
     settings = json.loads((out / "adapter_config.json").read_text())
     (out / "adapter_config.json").write_text(json.dumps(settings | {"base_model_name_or_path": None}))
     with pytest.raises(ValueError, match="which model it belongs to"):

@@ -41,21 +41,22 @@ def export(
     if image_size not in ("any", "fixed"):
         raise ValueError(f"--image-size is {image_size!r}: choose 'any' or 'fixed'.")
 
-    import torch
-
+    from ..conversion.model_loading import adapter_settings, find_model, load_model
     from ..export.exported_parts import check_exportable
     from ..export.onnx_export import export_to_onnx
     from ..model.configuration_fgaseg import FGASegConfig
-    from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
-    from ..model.processing_fgaseg import FGASegProcessor
     from ..release.checkpoint_files import check_architecture
 
-    check_architecture(model)
     overrides: dict[str, Any] = {} if topk is None else {"num_kept_classes": topk}
-    config = FGASegConfig.from_pretrained(model, **overrides)
-    check_exportable(config)
-    processor = FGASegProcessor.from_pretrained(model)
-    loaded = FGASegForSemanticSegmentation.from_pretrained(model, config=config, dtype=torch.float32)
-    written = export_to_onnx(loaded, out, dynamic_image_size=image_size == "any", include_text_encoder=text_encoder)
-    processor.save_pretrained(out)
+    place = find_model(model)
+    if adapter_settings(place) is None:
+        # What forbids it is found out before weights are read.
+        check_architecture(place)
+        check_exportable(FGASegConfig.from_pretrained(place, **overrides))
+    loaded = load_model(model, **overrides)
+    check_exportable(loaded.model.config)
+    written = export_to_onnx(
+        loaded.model, out, dynamic_image_size=image_size == "any", include_text_encoder=text_encoder
+    )
+    loaded.processor.save_pretrained(out)
     typer.echo(f"Written: {', '.join(map(str, written))}, and the processor's files beside.")

@@ -37,7 +37,9 @@ TrainingCommand = Annotated[
 
 
 def inspect(
-    checkpoint: Annotated[str, typer.Argument(metavar="FOLDER_OR_ID", help="A folder, or an id on the Hub.")],
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A name, a folder, a file of weights, or an id on the Hub.")
+    ],
     hashes: Annotated[
         bool, typer.Option("--hashes/--no-hashes", help="Hash the weights, which reads them, a tensor at a time.")
     ] = True,
@@ -47,10 +49,17 @@ def inspect(
 
     Prints parameters by block and what of them trains, types, sizes, grids, limits and the vocabulary.
     """
+    from ..conversion.model_loading import adapter_settings, find_model
     from ..release.checkpoint_description import describe_checkpoint
     from ..release.checkpoint_inspection import inspect_checkpoint
 
-    found = inspect_checkpoint(checkpoint, with_hashes=hashes)
+    place = find_model(checkpoint)
+    if (adapter := adapter_settings(place)) is not None:
+        base = adapter["base_model_name_or_path"]
+        kind = f"{adapter.get('peft_type', 'PEFT')} of rank {adapter.get('r', '?')}"
+        typer.echo(f"{checkpoint} is an adapter ({kind}) of {base}, which is this:", err=as_json)
+        place = find_model(base)
+    found = inspect_checkpoint(place, with_hashes=hashes)
     typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else describe_checkpoint(found))
 
 

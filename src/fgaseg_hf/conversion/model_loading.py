@@ -54,7 +54,7 @@ def load_model(source: str | Path, dtype: torch.dtype = torch.float32, **overrid
         ValueError: There is no such model, it is none of these kinds, it is broken, or it cannot be fetched.
     """
     place, is_converted_clip = _place_of(source)
-    if (adapter := _adapter_settings(place)) is not None:
+    if (adapter := adapter_settings(place)) is not None:
         model, processor = _load_adapter(place, adapter, dtype, overrides)
         return LoadedModel(model.eval(), processor, str(source), is_plain_clip=False)
     with quiet_transformers():
@@ -95,8 +95,15 @@ def _place_of(source: str | Path) -> tuple[str, bool]:
     return str(path), bool(origin_of(path).get("training_free"))
 
 
-def _adapter_settings(place: str) -> dict[str, Any] | None:
-    """What PEFT wrote beside an adapter's weights, where a folder holds these and no model."""
+def adapter_settings(place: str) -> dict[str, Any] | None:
+    """Reads what PEFT wrote beside an adapter's weights, where a folder holds these and no model; else `None`.
+
+    Args:
+        place: The folder, or anything else.
+
+    Raises:
+        ValueError: The file does not say to which model the adapter belongs.
+    """
     path = Path(place) / ADAPTER_FILE
     if not path.is_file() or (path.parent / "config.json").is_file():
         return None
@@ -187,6 +194,7 @@ def quiet_transformers() -> Iterator[None]:
 
 __all__ = [
     "LoadedModel",
+    "adapter_settings",
     "broken_checkpoints_named",
     "find_model",
     "load_checkpoint",
