@@ -412,7 +412,7 @@ anything = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(
     names=st.one_of(st.just(NAMES), anything),
     ignored_ids=st.one_of(st.just((255,)), anything),

@@ -277,19 +277,29 @@ def evaluate_segmentation(
             save()
     save()
 
+    evaluation = _sum_over_processes(metric, rows, scores, time.monotonic() - started, before, accelerator)
+    model.train(was_training)
+    return evaluation
+
+
+def _sum_over_processes(
+    metric: SegmentationConfusionMatrix,
+    rows: list[int],
+    scores: np.ndarray,
+    seconds: float,
+    before: CountsSoFar,
+    accelerator: Accelerator,
+) -> SegmentationEvaluation:
+    """Adds up what the processes have counted, and what earlier commands had."""
     metric.synchronize(accelerator)
-    earlier = SegmentationConfusionMatrix(split.class_names, ignored_ids=(IGNORED_LABEL,))
+    earlier = SegmentationConfusionMatrix(metric.class_names, ignored_ids=(IGNORED_LABEL,))
     earlier.load_state_dict(before.state)
     metric.merge(earlier)
     # each picture was scored once, by one process: the others hold 0
     summed = torch.from_numpy(scores).to(accelerator.device, torch.float32 if _lacks_float64(accelerator) else None)
     scores = before.scores + accelerator.reduce(summed, reduction="sum").cpu().double().numpy()
-    seconds = torch.tensor([time.monotonic() - started], device=accelerator.device)
-    seconds_now = float(accelerator.gather(seconds).max())
-    model.train(was_training)
-    return SegmentationEvaluation(
-        metric=metric, rows=rows, picture_mean_iou=scores, seconds=before.seconds + seconds_now
-    )
+    slowest = float(accelerator.gather(torch.tensor([seconds], device=accelerator.device)).max())
+    return SegmentationEvaluation(metric=metric, rows=rows, picture_mean_iou=scores, seconds=before.seconds + slowest)
 
 
 def parts_of_process(parts: Sequence[int], accelerator: Accelerator) -> list[int]:
