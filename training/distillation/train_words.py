@@ -15,6 +15,7 @@ minutes; the saved model is the running mean of the weights.
 import copy
 import json
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,6 @@ import yaml
 from asked_words import AskedWord, PictureSource, choose_words
 from dense_classifier import load_dense_classes
 from photograph_questions import ClassifiedPhotographs, LabelledPhotographs, imagenet_concepts
-from scene_questions import SceneQuestions
 from torch import nn
 from word_losses import picture_loss
 from wordnet_nouns import WordNetNouns
@@ -38,6 +38,7 @@ from fgaseg_hf.evaluation.command_line_arguments import parse_arguments, run_scr
 from fgaseg_hf.model.text_encoding import encode_class_names
 
 WORD_TABLES = Path(__file__).with_name("photograph_words.yaml")
+SCENES_FOLDER = Path(__file__).parent.parent / "scenes"
 LOG_FILE, STATE_FILE = "training_log.jsonl", "state.pt"
 # How many words are asked for, and how often.
 NUM_WORDS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20)
@@ -236,6 +237,10 @@ def load_sources(options: WordTrainingArguments, side: int) -> tuple[list[Pictur
     label_side = side // 2
     sources: list[tuple[PictureSource, float]] = []
     if options.num_scenes:
+        # The scripts of the scenes lie in a folder of their own; at its end, so that nothing of theirs hides a library.
+        sys.path.append(str(SCENES_FOLDER))
+        from scene_questions import SceneQuestions
+
         scenes = SceneQuestions(options.num_scenes, options.scene_seed, tables["other_words"], side, label_side)
         sources.append((scenes, options.scene_share))
     for named in options.labelled:
