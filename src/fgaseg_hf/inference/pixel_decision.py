@@ -57,17 +57,20 @@ def decide_pixels(
     if background_index is not None and len(named) < num_labels:
         # Those behind the background's place move up by it.
         label_map += label_map >= background_index
-    confidence = best.sigmoid() if parts_of is None else best
+    is_background = None
     if background_index is not None and len(named) < num_labels:
         ((_, background),) = _parts(scores[:, background_index, None], parts_of)
         floor = nn.functional.interpolate(background[None].float(), size=size, mode="bilinear", align_corners=False)
         is_background = floor[0, 0] > best
         label_map.masked_fill_(is_background, background_index)
-        confidence = torch.where(is_background, 1 - confidence, confidence)
+    # In place, as all that is as large as the picture.
+    confidence = best.sigmoid_() if parts_of is None else best
+    if is_background is not None:
+        confidence[is_background] = 1 - confidence[is_background]
     elif threshold is not None:
         is_unlabelled = confidence < threshold
         label_map.masked_fill_(is_unlabelled, UNLABELLED_ID)
-        confidence = torch.where(is_unlabelled, 1 - confidence, confidence)
+        confidence[is_unlabelled] = 1 - confidence[is_unlabelled]
     return PixelDecision(label_map, confidence)
 
 

@@ -138,14 +138,15 @@ def draw_overlay(image: Image.Image, label_map: Any, class_names: Sequence[str],
     _check_class_ids(ids, len(class_names))
     palette = class_palette(len(class_names))
     picture = picture_to_rgb(image)
-    overlay = Image.new("RGB", picture.size)
+    # The legend first: a canvas of its own would be the picture's size once more.
+    overlay = _canvas_with_legend(picture.size, _legend_entries(ids, class_names, palette))
     for rows in _bands(ids.shape):
         band = picture.crop((0, rows.start, picture.width, rows.stop))
         # With the rows beside it, which decide whether its own are outlines.
         around = slice(max(rows.start - 1, 0), rows.stop + 1)
         outlines = _outlines(ids[around])[rows.start - around.start :][: rows.stop - rows.start]
         overlay.paste(_blend(band, ids[rows], outlines, palette, alpha), (0, rows.start))
-    return _append_legend(overlay, _legend_entries(ids, class_names, palette))
+    return overlay
 
 
 def _blend(
@@ -196,24 +197,24 @@ def _percentage(share: float) -> str:
     return f"{share:.1%}" if share >= 0.001 else "<0.1%"
 
 
-def _append_legend(overlay: Image.Image, entries: Sequence[tuple[str, tuple[int, ...] | None]]) -> Image.Image:
-    """Writes swatches and texts in as many columns as fit below the picture."""
-    font_size = max(11, min(40, round(min(overlay.size) / 26)))
+def _canvas_with_legend(size: tuple[int, int], entries: Sequence[tuple[str, tuple[int, ...] | None]]) -> Image.Image:
+    """Writes swatches and texts in as many columns as fit below the place of a picture of such width and height."""
+    picture_width, picture_height = size
+    font_size = max(11, min(40, round(min(size) / 26)))
     margin, swatch, line = font_size // 2, font_size, round(font_size * 1.6)
     written = [(*writable(text, font_size), colour) for text, colour in entries]
     text_width = max(int(np.ceil(font.getlength(text))) for font, text, _ in written)
     column = swatch + margin + text_width + 2 * margin
-    width = max(overlay.width, column + margin)
+    width = max(picture_width, column + margin)
     num_columns = max(1, (width - margin) // column)
     num_rows = -(-len(entries) // num_columns)
 
-    canvas = Image.new("RGB", (width, overlay.height + num_rows * line + 2 * margin), PANEL_COLOUR)
-    canvas.paste(overlay, (0, 0))
+    canvas = Image.new("RGB", (width, picture_height + num_rows * line + 2 * margin), PANEL_COLOUR)
     draw = ImageDraw.Draw(canvas)
     for position, (font, text, colour) in enumerate(written):
         # Row by row, so that the largest classes stand in the first line.
         row, col = divmod(position, num_columns)
-        left, top = margin + col * column, overlay.height + margin + row * line
+        left, top = margin + col * column, picture_height + margin + row * line
         box = (left, top + (line - swatch) // 2, left + swatch, top + (line - swatch) // 2 + swatch)
         draw.rectangle(box, fill=colour, outline=TEXT_COLOUR)
         draw.text((left + swatch + margin, top + line // 2), text, fill=TEXT_COLOUR, font=font, anchor="lm")
