@@ -3,6 +3,7 @@
 
 import math
 
+import pytest
 import torch
 from tiny_models import tiny_config
 
@@ -73,3 +74,23 @@ def test_class_kernels_are_each_pictures_own():
 def test_alignment_head_quadruples_the_grid():
     head = FGASegAlignmentHead(tiny_config(alignment_kernel_size=5)).eval()
     assert head(torch.randn(2, 3, 16), torch.randn(2, 16, 2, 4)).shape == (2, 3, 8, 16)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("direction", ["text", "dual"])
+def test_half_precision_rounds_words_once(dtype, direction):
+    """All is computed in float32 and rounded at the end; whoever listens to a layer hears it, and its weights learn."""
+    torch.manual_seed(0)
+    module = FGASegP2Tformer(tiny_config(p2tformer_direction=direction, p2tformer_num_layers=2)).to(dtype)
+    text, patches = torch.randn(2, 5, 16).to(dtype), torch.randn(2, 16, 3, 4).to(dtype)
+    called = []
+    for layer in module.text_layers:
+        layer.norm.register_forward_hook(lambda layer, inputs, output: called.append(output.dtype))
+    found = module(text, patches)
+    assert called == [torch.float32] * 2
+    found[0].float().sum().backward()
+    assert all(weight.grad is not None and weight.dtype == dtype for weight in module.text_layers.parameters())
+    expected = module.float()(text.float(), patches.float())
+    for ours, exact in zip(found, expected, strict=True):
+        assert ours.dtype == dtype
+        torch.testing.assert_close(ours, exact.to(dtype))

@@ -72,7 +72,11 @@ class FGASegP2TformerLayer(nn.Module):
 
 
 class FGASegP2Tformer(nn.Module):
-    """P2Tformer (FGAseg, pixel-text alignment): words attend to patches; in the dual form patches to words, too."""
+    """P2Tformer (FGAseg, pixel-text alignment): words attend to patches; in the dual form patches to words, too.
+
+    A model of half precision computes it in float32: a word's rounding moves its whole map, at every pixel alike, and
+    which way a product of a few rows is rounded depends on how many pictures are computed together.
+    """
 
     def __init__(self, config: FGASegConfig) -> None:
         super().__init__()
@@ -93,20 +97,45 @@ class FGASegP2Tformer(nn.Module):
         Returns:
             The aligned text embeddings and the patch features (updated in the dual form only), in the same shapes.
         """
-        grid = patch_features.shape[-2:]
+        grid, dtype = patch_features.shape[-2:], text_embeddings.dtype
+        is_exact = _computes_in_float32(self, text_embeddings)
+        if is_exact:
+            text_embeddings, patch_features = text_embeddings.float(), patch_features.float()
         positions = sine_positions(grid[0], grid[1], patch_features.shape[1], patch_features)
         first_text, first_patches = text_embeddings, patch_features.flatten(2).transpose(1, 2)
         text, patches = first_text, first_patches
         for index, layer in enumerate(self.text_layers):
             text_before = text
-            text = layer(text, patches + positions, patches)
+            text = _call(layer, is_exact, text, patches + positions, patches)
             if self.is_dual:
-                patches = self.patch_layers[index](patches, text_before, text_before, positions)
-        aligned_text = first_text + self.text_scale * text
+                patch_layer = self.patch_layers[index]
+                patches = _call(patch_layer, is_exact, patches, text_before, text_before, positions)
+        aligned_text = (first_text + self.text_scale * text).to(dtype)
         if not self.is_dual:
-            return aligned_text, patch_features
+            return aligned_text, patch_features.to(dtype)
         patches = first_patches + self.patch_scale * patches
-        return aligned_text, patches.transpose(1, 2).unflatten(2, grid)
+        return aligned_text, patches.transpose(1, 2).unflatten(2, grid).to(dtype)
+
+
+def _computes_in_float32(module: nn.Module, states: torch.Tensor) -> bool:
+    """Whether a module of half precision can be called with its weights in float32.
+
+    Not those that bring their weights in when they are called, quantised ones, compiled programs, or under autocast,
+    which has precisions of its own.
+    """
+    if states.dtype not in (torch.float16, torch.bfloat16) or torch.compiler.is_compiling():
+        return False
+    if torch.is_autocast_enabled(states.device.type) or any(hasattr(part, "_hf_hook") for part in module.modules()):
+        return False
+    return all(weight.dtype == states.dtype and type(weight) is nn.Parameter for weight in module.parameters())
+
+
+def _call(module: nn.Module, is_exact: bool, *inputs: torch.Tensor) -> torch.Tensor:
+    """Calls a module, with its weights in float32 if the call shall be exact."""
+    if not is_exact:
+        return module(*inputs)
+    weights = {name: weight.float() for name, weight in module.named_parameters()}
+    return torch.func.functional_call(module, weights, inputs)
 
 
 class FGASegAlignmentHead(nn.Module):
