@@ -22,6 +22,7 @@ from .refusals import (
 from .release_commands import card, inspect, release
 from .segment import segment
 from .training_commands import add_training_commands
+from .video import video
 
 app = typer.Typer(
     name="fgaseg",
@@ -62,6 +63,7 @@ def _add(command: Callable[..., Any], example: str, name: str | None = None, qui
 # It prints what goes on by itself.
 _add(segment, 'segment street.jpg --labels "red car, blue house, sky"', quiet=False)
 _add(explain, 'explain street.jpg --labels "red car, blue house, sky"', quiet=False)
+_add(video, 'video street.mp4 --labels "car, road, sky" --output street_segmented.mp4', quiet=False)
 # Fetching shows the Hub's own progress bar.
 _add(models, "models --path catseg-base", quiet=False)
 _add(prepare, "prepare a-847 --source ADE20K_2021_17_01 --out a847", quiet=False)

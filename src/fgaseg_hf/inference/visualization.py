@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..model.argument_checks import check_real
-from ..model.picture_arrays import picture_to_rgb
 from .fonts import writable
 from .output_marks import MARK, png_mark
 
@@ -137,9 +136,31 @@ def draw_overlay(image: Image.Image, label_map: Any, class_names: Sequence[str],
     check_real("alpha", alpha, "an opacity from 0 to 1", 0, 1)
     _check_class_ids(ids, len(class_names))
     palette = class_palette(len(class_names))
+    return draw_with_legend(image, ids, palette, _legend_entries(ids, class_names, palette), alpha)
+
+
+def draw_with_legend(
+    image: Image.Image,
+    ids: np.ndarray,
+    palette: np.ndarray,
+    entries: Sequence[tuple[str, tuple[int, ...] | None]],
+    alpha: float,
+) -> Image.Image:
+    """Lays the colours of classes over a picture, outlines them, and writes a legend below it.
+
+    Args:
+        image: The picture, of any mode.
+        ids: Class ids of its size; others than those of the palette mark pixels without a class.
+        palette: uint8 (classes, 3).
+        entries: The legend's texts and colours; no colour for an empty swatch.
+        alpha: Opacity of the colours.
+    """
+    # It imports PyTorch, which nobody needs who asks for the names of formats.
+    from ..model.picture_arrays import picture_to_rgb
+
     picture = picture_to_rgb(image)
     # The legend first: a canvas of its own would be the picture's size once more.
-    overlay = _canvas_with_legend(picture.size, _legend_entries(ids, class_names, palette))
+    overlay = _canvas_with_legend(picture.size, entries)
     for rows in _bands(ids.shape):
         band = picture.crop((0, rows.start, picture.width, rows.stop))
         # With the rows beside it, which decide whether its own are outlines.

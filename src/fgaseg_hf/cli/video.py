@@ -1,0 +1,62 @@
+# Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
+"""The subcommand `fgaseg video`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import segmentation_options as options
+
+
+def video(
+    source: Annotated[str, typer.Argument(metavar="VIDEO", help="A file that FFmpeg reads.")],
+    labels: options.Labels = None,
+    model: options.Model = None,
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The video to write.")] = Path("segmented.mp4"),
+    every: Annotated[int, typer.Option(min=1, help="Segment every so many frames.")] = 1,
+    track: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the labels too: JSON lines with run-length masks.", show_default="overlay alone"
+        ),
+    ] = None,
+    background: options.Background = None,
+    threshold: options.Threshold = None,
+    device: options.Device = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+) -> None:
+    """Segment a video with your own words: the same colours in every frame. Needs the extra "video"."""
+    from ..inference.word_lists import read_words
+
+    words = None if labels is None else read_words(labels)
+    for path in filter(None, (output, track)):
+        if path.exists() and not overwrite:
+            raise ValueError(f"The file {str(path)!r} is there already: name another, or give --overwrite.")
+    if not Path(source).is_file():
+        raise ValueError(f"There is no video {source!r}: name a file.")
+
+    from tqdm import tqdm
+
+    from ..conversion.named_models import DEFAULT_MODEL
+    from ..inference.segmenter import Segmenter
+    from ..inference.video import segment_video
+
+    segmenter = Segmenter(model or DEFAULT_MODEL, device=device, background=background, threshold=threshold)
+    segmenter.encode(words)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    bar = tqdm(desc="Segmenting", unit="frame")
+    count = 0
+    try:
+        for frame in segment_video(segmenter, source, words, output, every=every, track=track):
+            bar.total = frame.num_frames or None
+            bar.update()
+            count = frame.number + 1
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    finally:
+        bar.close()
+    typer.echo(f"{output}: {count} frames")
+
+
+__all__ = ["video"]
