@@ -10,8 +10,10 @@ published run will take, if reading pictures keeps up. Weights and pictures are 
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +41,8 @@ TOLERANCES = {"fp32": 1e-3, "tf32": 2e-2, "bf16": 2e-1, "fp16": 5e-2}
 USABLE_SHARE = 0.9
 # After so long no further precision is compiled.
 COMPILING_SECONDS = 240
+# Three steps and a start that take longer have hung.
+STEP_SECONDS = 600
 RESULT_MARK = "REHEARSED "
 
 
@@ -200,16 +204,44 @@ def rehearse_steps(options: RehearsalArguments, report: dict[str, Any]) -> list[
 
 def run_workers(options: RehearsalArguments, num_processes: int, pictures: int) -> dict[str, Any]:
     """Starts this script on some processes, each with so many pictures a step, and returns what they say."""
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(num_processes)]
-    words += [__file__, "--worker", str(pictures), "--step_precision", options.step_precision]
+    words = [sys.executable, __file__, "--worker", str(pictures), "--step_precision", options.step_precision]
     words += ["--tiny"] if options.tiny else []
-    finished = subprocess.run(words, capture_output=True, text=True, env=os.environ, check=False)
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        port = listener.getsockname()[1]
+    shared = {"WORLD_SIZE": num_processes, "LOCAL_WORLD_SIZE": num_processes, "MASTER_PORT": port}
+    environment = {**os.environ, "MASTER_ADDR": "localhost", **{name: str(value) for name, value in shared.items()}}
     row = {"num_processes": num_processes, "pictures_per_process": pictures}
-    for line in finished.stdout.splitlines():
-        if line.startswith(RESULT_MARK):
+    with tempfile.TemporaryFile("w+") as output:
+        workers = [
+            subprocess.Popen(
+                words,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            )
+            for rank in range(num_processes)
+        ]
+        codes = wait_for(workers)
+        output.seek(0)
+        lines = output.read().splitlines()
+    for line in lines:
+        if line.startswith(RESULT_MARK) and not any(codes):
             return row | json.loads(line.removeprefix(RESULT_MARK))
-    reasons = [line for line in finished.stderr.splitlines() if "Error" in line]
-    return row | {"error": reasons[0].strip() if reasons else f"exit code {finished.returncode}"}
+    reasons = [line.strip() for line in lines if "Error" in line]
+    return row | {"error": reasons[0] if reasons else f"exit codes {codes} within {STEP_SECONDS} s"}
+
+
+def wait_for(workers: Sequence["subprocess.Popen[str]"]) -> list[int]:
+    """Returns the processes' exit codes; one that fails, or takes too long, ends all."""
+    started = time.monotonic()
+    while any(worker.poll() is None for worker in workers):
+        if any(worker.poll() for worker in workers) or time.monotonic() - started > STEP_SECONDS:
+            for worker in workers:
+                worker.kill()
+        time.sleep(0.05)
+    return [worker.wait() for worker in workers]
 
 
 def take_steps(options: RehearsalArguments, pictures: int) -> dict[str, Any]:
