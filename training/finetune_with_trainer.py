@@ -48,6 +48,9 @@ class ExampleArguments:
     )
     flip_probability: float = field(default=0.5, metadata={"help": "share of mirrored pictures"})
     colour_jitter_probability: float = field(default=0.5, metadata={"help": "chance of each of SSD's colour changes"})
+    do_reduce_labels: bool = field(
+        default=False, metadata={"help": "masks count the classes from 1, and 0 is not annotated"}
+    )
     lora_rank: int = field(default=0, metadata={"help": "train LoRA matrices of this rank in CLIP; 0 trains q and v"})
 
 
@@ -73,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> FGASegTrainer:
     # 1. The model, and the processor that belongs to it.
     model = FGASegForSemanticSegmentation.from_pretrained(example.model, dtype=torch.float32)
     processor = AutoProcessor.from_pretrained(example.model)
+    processor.image_processor.do_reduce_labels = example.do_reduce_labels
     ignore_index = model.config.semantic_loss_ignore_index
     if example.lora_rank:
         from peft import LoraConfig, get_peft_model
@@ -85,7 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> FGASegTrainer:
     rows = {split: load_folder(Path(example.folder) / split) for split in ("train", "validation")}
     image_size = processor.image_processor.size
     samples = TrainingSamples(
-        SegmentationSplit(rows=rows["train"], class_names=class_names),
+        SegmentationSplit(
+            rows=rows["train"],
+            class_names=class_names,
+            id_map={id + 1: id for id in range(len(class_names))} if example.do_reduce_labels else None,
+        ),
         AugmentationConfig(
             crop_size=(image_size["height"], image_size["width"]),
             scale_range=(example.scale_range[0], example.scale_range[-1]),

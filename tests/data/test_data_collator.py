@@ -98,3 +98,17 @@ def test_255_is_a_class_where_there_are_more_names() -> None:
     assert collate._to_labels(label_map).tolist() == [[0, 255], [299, -100]]
     with pytest.raises(ValueError, match="`ignored_ids` is 255"):
         FGASegDataCollator(tiny_processor(), NAMES, ignored_ids=255)  # type: ignore[arg-type]
+
+
+def test_an_image_processor_that_reduces_labels_is_heard_once() -> None:
+    processor = tiny_processor()
+    picture = np.zeros((32, 32, 3), dtype=np.uint8)
+    label_map = np.full((32, 32), 2, dtype=np.uint8)
+    label_map[0], label_map[1] = 0, 255
+    row = {"image": picture, "annotation": label_map}
+    processor.image_processor.do_reduce_labels = True
+    labels = FGASegDataCollator(processor, ["sky", "tree"], keep_label_maps=True)([row])["labels"]
+    assert labels[0, :3, 0].tolist() == [255, 255, 1]
+    label_map[5, 5] = 3
+    with pytest.raises(ValueError, match="holds the id 2"):
+        FGASegDataCollator(processor, ["sky", "tree"])([row])

@@ -161,3 +161,13 @@ def test_a_row_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read") as error:
         load(str(tmp_path))
     assert "\n" not in str(error.value)
+
+
+def test_label_maps_that_count_from_1(tmp_path: Path) -> None:
+    folder = save_split(tmp_path, [label_map([[0, 1], [2, 255]])])
+    (tmp_path / "class_names.txt").write_text("sky\ncat")
+    split = load(folder, do_reduce_labels=True)
+    _, ids = split[0]
+    assert ids.tolist() == [[IGNORED_LABEL, 0], [1, IGNORED_LABEL]]
+    with pytest.raises(ValueError, match="exclude each other"):
+        load(folder, do_reduce_labels=True, id_map='{"1": 0}')

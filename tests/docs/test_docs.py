@@ -1,8 +1,10 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The documentation: its code runs, and its links lead somewhere."""
 
+import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -33,13 +35,23 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
 
 
 @pytest.mark.slow
-def test_python_of_the_guide_runs() -> None:
+@pytest.mark.parametrize(("page", "number"), [("fgaseg.md", 5), ("finetuning.md", 4)])
+def test_python_of_a_page_runs(page: str, number: int) -> None:
     # One page is one session: a later block uses what an earlier one made.
     names: dict[str, Any] = {"__name__": "__main__"}
-    blocks = [block for block in GUIDE if block.language == "python"]
-    assert len(blocks) >= 5
+    blocks = [block for block in BLOCKS[page] if block.language == "python"]
+    assert len(blocks) >= number
     for block in blocks:
-        exec(compile(block.text, f"fgaseg.md, block of line {block.line}", "exec"), names)
+        exec(compile(block.text, f"{page}, block of line {block.line}", "exec"), names)
+
+
+def test_the_notebook_is_that_of_its_page() -> None:
+    notebook_of = runpy.run_path(str(REPOSITORY / "docs" / "site" / "notebook_of_page.py"))["notebook_of"]
+    page = REPOSITORY / "docs" / "finetuning.md"
+    notebook = page.with_suffix(".ipynb").read_text(encoding="utf-8")
+    assert notebook == notebook_of(page.read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in json.loads(notebook)["cells"] if cell["cell_type"] == "code"]
+    assert cells == [block.text.strip() for block in BLOCKS["finetuning.md"] if block.language == "python"]
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@
 import json
 import math
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -273,6 +274,10 @@ def test_boundary_iou_is_that_of_eroded_masks(
 def test_evaluate_loads_the_metric_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluate = pytest.importorskip("evaluate")
     monkeypatch.setattr(evaluate.config, "HF_MODULES_CACHE", str(tmp_path))
+    # Where other metrics were loaded before, their package would be searched, and not that of this cache.
+    for name in [name for name in sys.modules if name.split(".")[0] == "evaluate_modules"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(str(tmp_path))
     path = Path(segmentation_metrics.__file__).with_name("segmentation_iou.py")
     module = evaluate.load(str(path), class_names=NAMES, class_groups={"seen": NAMES[:2]}, cache_dir=str(tmp_path))
     label, prediction = np.random.default_rng(0).integers(0, 5, (2, 3, 6, 6))

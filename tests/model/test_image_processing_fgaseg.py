@@ -457,3 +457,10 @@ def test_shared_code_names_the_backend_that_is_everywhere() -> None:
     reference = "someone/model--image_processing_fgaseg.FGASegImageProcessorPil"
     # What stands second would be taken where torchvision is installed.
     assert processor.to_dict()["auto_map"] == {"AutoImageProcessor": [reference, None]}
+
+
+@pytest.mark.parametrize("name", ["reduce_labels", "keep_aspect_ratio"])
+def test_settings_of_other_processors_are_refused_by_name(tmp_path: Path, name: str) -> None:
+    FGASegImageProcessorPil().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=f"no setting `{name}`"):
+        FGASegImageProcessorPil.from_pretrained(tmp_path, **{name: True})

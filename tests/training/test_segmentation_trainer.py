@@ -265,3 +265,17 @@ def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:
         finetune_with_trainer.load_folder(tmp_path)
     with pytest.raises(ValueError, match="--max_steps"):
         finetune_with_trainer.main(["--model", "x", "--folder", "y", "--output_dir", str(tmp_path), "--use_cpu"])
+
+
+def test_predictions_need_no_masks_and_smoothing_is_refused(inputs: Path, tmp_path: Path) -> None:
+    processor = AutoProcessor.from_pretrained(inputs / "model")
+    model = AutoModelForSemanticSegmentation.from_pretrained(inputs / "model")
+    arguments = {"output_dir": str(tmp_path), "use_cpu": True, "report_to": "none", "disable_tqdm": True}
+    collator = FGASegDataCollator(processor, NAMES)
+    trainer = FGASegTrainer(model=model, args=FGASegTrainingArguments(**arguments), data_collator=collator)
+    rows = finetune_with_trainer.load_folder(inputs / "pictures" / "validation").remove_columns("annotation")
+    prediction = trainer.predict(rows)
+    assert prediction.predictions.shape[:2] == (3, len(NAMES))
+    assert prediction.label_ids is None
+    with pytest.raises(ValueError, match="`label_smoothing_factor`"):
+        FGASegTrainer(model=model, args=FGASegTrainingArguments(**arguments, label_smoothing_factor=0.1))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..model.label_map_reading import label_map_to_array
+from ..model.label_map_reading import IGNORED_ID, label_map_to_array, reduce_labels
 from .class_prompts import encode_prompts, prompts_of_classes
 from .label_decoding import read_ids, unlabelled_id
 
@@ -64,6 +64,7 @@ class FGASegDataCollator:
         self.image_column = image_column
         self.annotation_column = annotation_column
         self.keep_label_maps = keep_label_maps
+        self.needs_annotations = True
         if class_weights is not None and len(class_weights) != len(self.class_names):
             raise ValueError(
                 f"There are {len(class_weights)} class weights for {len(self.class_names)} class names; give each one."
@@ -80,10 +81,15 @@ class FGASegDataCollator:
         self.input_ids: torch.Tensor = encoded["input_ids"]
         self.attention_mask: torch.Tensor = encoded["attention_mask"]
 
-    def for_evaluation(self) -> "FGASegDataCollator":
-        """Returns the same collator, but with `keep_label_maps`."""
+    @property
+    def reduces_labels(self) -> bool:
+        """Whether the image processor reads label maps as counting the classes from 1."""
+        return bool(getattr(getattr(self.processor, "image_processor", None), "do_reduce_labels", False))
+
+    def for_evaluation(self, annotated: bool = True) -> "FGASegDataCollator":
+        """Returns the same collator, but with `keep_label_maps`; not `annotated`, it takes rows of pictures alone."""
         collator = copy.copy(self)
-        collator.keep_label_maps = True
+        collator.keep_label_maps, collator.needs_annotations = True, annotated
         return collator
 
     def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -116,6 +122,8 @@ class FGASegDataCollator:
                 f"With {len(self.class_names)} class names the label {self.ignore_index} cannot mean 'ignored'; set "
                 "`semantic_loss_ignore_index` in the model's config, and `ignore_index` here, to -100."
             )
+        if not self.needs_annotations and self.annotation_column not in rows[0] and self.image_column in rows[0]:
+            return dict(self.processor(images=[row[self.image_column] for row in rows], return_tensors="pt"))
         for column in (self.image_column, self.annotation_column):
             if column not in rows[0]:
                 raise ValueError(
@@ -131,7 +139,11 @@ class FGASegDataCollator:
                     )
         label_maps = [self._to_labels(row[self.annotation_column]) for row in rows]
         prepared = self.processor(
-            images=[row[self.image_column] for row in rows], segmentation_maps=label_maps, return_tensors="pt"
+            images=[row[self.image_column] for row in rows],
+            segmentation_maps=label_maps,
+            return_tensors="pt",
+            # The label maps above are reduced already.
+            **({"do_reduce_labels": False} if self.reduces_labels else {}),
         )
         batch = {"pixel_values": prepared["pixel_values"], "labels": prepared["labels"]}
         if self.keep_label_maps:
@@ -140,7 +152,9 @@ class FGASegDataCollator:
 
     def _to_labels(self, label_map: Any) -> np.ndarray:
         ids = label_map_to_array(label_map)
-        ignored = np.isin(ids, self.ignored_ids)
+        if self.reduces_labels:
+            ids = reduce_labels(ids)
+        ignored = np.isin(ids, (*self.ignored_ids, IGNORED_ID) if self.reduces_labels else self.ignored_ids)
         is_wrong = ~ignored & ((ids < 0) | (ids >= len(self.class_names)))
         if is_wrong.any():
             raise ValueError(

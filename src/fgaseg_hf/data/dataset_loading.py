@@ -74,6 +74,12 @@ class DatasetArguments:
             "ignored"
         },
     )
+    do_reduce_labels: bool = field(
+        default=False,
+        metadata={
+            "help": "label maps count the classes from 1, and 0 is not annotated, as in many data sets of the Hub"
+        },
+    )
     skip_unannotated: bool = field(
         default=False, metadata={"help": "leave out rows that have no picture or no label map"}
     )
@@ -117,6 +123,11 @@ def load_segmentation_splits(
         benchmark = replace(benchmark, ignored_ids=(unlabelled_id(len(class_names)),))
 
     id_map = load_id_map(arguments.id_map) if arguments.id_map else benchmark.id_map
+    if arguments.do_reduce_labels:
+        if id_map is not None:
+            raise ValueError("--do_reduce_labels and a map of ids (--id_map, or the benchmark's) exclude each other.")
+        id_map = {class_id + 1: class_id for class_id in range(len(class_names))}
+        benchmark = replace(benchmark, ignored_ids=(0, *(benchmark.ignored_ids or ())))
     benchmark = replace(
         benchmark,
         class_names=benchmark.class_names or tuple(class_names),

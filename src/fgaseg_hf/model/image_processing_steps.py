@@ -2,7 +2,7 @@
 """What both backends of the image processor share: reading, label maps, post-processing and what is saved."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,22 @@ logger = logging.get_logger(__name__)
 
 # What a saved processor's file holds beside its settings.
 KEYS_OF_FILES = ("auto_map", "feature_extractor_type", "image_processor_type", "processor_class")
+
+
+# What `from_pretrained` hands on beside settings.
+KEYWORDS_OF_LOADING = (
+    *("adapter_kwargs", "backend", "code_revision", "config", "return_unused_kwargs", "torch_dtype", "dtype"),
+    *("trust_remote_code", "use_auth_token", "use_fast", "user_agent", "repo_type"),
+)
+# Settings of Transformers' other processors for semantic segmentation, and what stands for each here.
+SETTINGS_OF_OTHERS = {
+    "do_flip_channel_order": "give pictures in RGB",
+    "ensure_multiple_of": "give `size`, in multiples of the patch size",
+    "ignore_index": "set `config.semantic_loss_ignore_index` of the model",
+    "keep_aspect_ratio": "give `size` as a shortest edge",
+    "reduce_labels": "its name is `do_reduce_labels` now",
+    "size_divisor": "give `size`, in multiples of the patch size",
+}
 
 
 class FGASegImageProcessorKwargs(ImagesKwargs, total=False):
@@ -62,11 +78,29 @@ class FGASegImageProcessingMixin(BaseImageProcessor):
     resizes_alone = False
 
     def __init__(self, **kwargs: Unpack[FGASegImageProcessorKwargs]):
-        known = {*self.valid_kwargs.__annotations__, *ImagesKwargs.__annotations__, *KEYS_OF_FILES}
-        unknown = [name for name in kwargs if name not in known and not name.startswith("_")]
-        if unknown:
-            logger.warning(f"`{unknown[0]}` is no setting of {type(self).__name__}: it changes nothing.")
+        self._check_settings(kwargs)
         super().__init__(**kwargs)  # type: ignore[misc]
+
+    @classmethod
+    def _check_settings(cls, settings: Mapping[str, Any], known_besides: Sequence[str] = KEYS_OF_FILES) -> None:
+        """Refuses settings of other processors by name, and warns of those that nobody knows.
+
+        Raises:
+            ValueError: One is a setting of Transformers' other processors for semantic segmentation.
+        """
+        known = {*cls.valid_kwargs.__annotations__, *ImagesKwargs.__annotations__, *known_besides}
+        unknown = [name for name in settings if name not in known and not name.startswith("_")]
+        for name in unknown:
+            if settings[name] is not None and name in SETTINGS_OF_OTHERS:
+                raise ValueError(f"{cls.__name__} has no setting `{name}`: {SETTINGS_OF_OTHERS[name]}.")
+        if unknown:
+            logger.warning(f"`{unknown[0]}` is no setting of {cls.__name__}: it changes nothing.")
+
+    @classmethod
+    def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As in Transformers; settings given by keyword are checked as those of the constructor are."""
+        cls._check_settings(kwargs, KEYWORDS_OF_LOADING)
+        return super().from_dict(image_processor_dict, **kwargs)
 
     def __call__(  # type: ignore[override]
         self, images: ImageInput, segmentation_maps: ImageInput | None = None, **kwargs: Any

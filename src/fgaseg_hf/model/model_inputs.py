@@ -179,3 +179,8 @@ def needed_hidden_states(config: FGASegConfig) -> set[int]:
     """Which hidden states of the image tower the steps themselves take, as places from the start."""
     needed = set(config.guidance_layers or ()) if config.decoder_type == "category" else set()
     return needed if config.affinity_layer is None else needed | {config.affinity_layer}
+
+
+def whole_labels(labels: torch.Tensor) -> torch.Tensor:
+    """Widens labels of any integer type, boolean ones included, to the one that losses count with; others stay."""
+    return labels if labels.is_floating_point() or labels.is_complex() else labels.long()

@@ -26,6 +26,7 @@ from .model_inputs import (
     classes_of_each_picture,
     needed_hidden_states,
     wanted_hidden_states,
+    whole_labels,
 )
 from .model_outputs import FGASegImageFeatures, FGASegModelOutput, FGASegOutput
 from .patch_affinity import patch_affinity, smooth_by_affinity
@@ -305,6 +306,7 @@ class FGASegForSemanticSegmentation(FGASegInitialisationMixin, FGASegVocabularyM
         )
         if labels is not None:
             batch_size, num_classes = features.global_pseudo_masks.shape[:2]
+            labels = whole_labels(labels)
             check_labels(labels, batch_size, num_classes, self.config.semantic_loss_ignore_index)
             if class_weights is not None:
                 check_class_weights(class_weights, batch_size, num_classes)

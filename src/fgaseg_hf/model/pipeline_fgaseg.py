@@ -198,7 +198,11 @@ class ZeroShotImageSegmentationPipeline(Pipeline):
             raise ValueError("There is nothing to look for: give `candidate_labels`, or set a vocabulary.")
         vocabulary = vocabulary_head.vocabulary
         return EncodedWords(
-            None, vocabulary_head.text_embeddings, vocabulary.labels, vocabulary.background_label, vocabulary_head
+            None,
+            vocabulary_head.words(self.model, is_learning=False),
+            vocabulary.labels,
+            vocabulary.background_label,
+            vocabulary_head,
         )
 
     def _encode(self, candidate_labels: Any) -> "EncodedWords":

@@ -16,6 +16,7 @@ from .configuration_fgaseg import FGASegConfig
 from .cosine_decoder import softmax_log_odds
 from .known_classes import known_class_names, stored_class_names
 from .losses import check_class_weights, check_labels
+from .model_inputs import whole_labels
 from .model_outputs import FGASegOutput
 from .prompt_tokenizer import FGASegPromptTokenizer, is_prompt_file
 from .text_encoding import (
@@ -290,6 +291,7 @@ class FGASegVocabularyMixin(PreTrainedModel):
                 "`text_embeddings` too."
             )
         if labels is not None:
+            labels = whole_labels(labels)
             pictures = kwargs["image_features"].patch_features if pixel_values is None else pixel_values
             self._check_labels_of_vocabulary(len(pictures), vocabulary_head.num_labels, labels, class_weights)
         learns = any(parameter.requires_grad for parameter in text_tower_parameters(self))

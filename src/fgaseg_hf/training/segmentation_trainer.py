@@ -104,7 +104,8 @@ class FGASegTrainer(Trainer):
     `metric_for_best_model`) follow from it. Evaluation is exact on any number of processes. Takes what `Trainer` takes.
 
     Raises:
-        ValueError: several GPUs are visible to one process: `DataParallel` would split the class names.
+        ValueError: several GPUs are visible to one process: `DataParallel` would split the class names; or
+            `label_smoothing_factor` is set.
     """
 
     args: FGASegTrainingArguments
@@ -121,6 +122,10 @@ class FGASegTrainer(Trainer):
         super().__init__(*args, **kwargs)
         # What forward takes besides is the towers': the loss is a mean already, whatever wraps the model.
         self.model_accepts_loss_kwargs = False
+        if self.args.label_smoothing_factor:
+            raise ValueError(
+                "`label_smoothing_factor` smooths a softmax over tokens, which these losses are not; leave it at 0."
+            )
         if self.args.n_gpu > 1:
             raise ValueError(
                 f"One process sees {self.args.n_gpu} GPUs; start one process a GPU with `accelerate launch` or "
@@ -150,10 +155,10 @@ class FGASegTrainer(Trainer):
         return self.optimizer
 
     @contextmanager
-    def _collating_for_evaluation(self) -> Iterator[None]:
+    def _collating_for_evaluation(self, annotated: bool = True) -> Iterator[None]:
         collator = self.data_collator
         if isinstance(collator, FGASegDataCollator):
-            self.data_collator = collator.for_evaluation()
+            self.data_collator = collator.for_evaluation(annotated)
         try:
             yield
         finally:
@@ -165,8 +170,8 @@ class FGASegTrainer(Trainer):
             return super().get_eval_dataloader(eval_dataset)
 
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
-        """As in `Trainer`, but the batches also hold the label maps at the pictures' own sizes."""
-        with self._collating_for_evaluation():
+        """As in `Trainer`, but the batches also hold the label maps at the pictures' own sizes, if there are any."""
+        with self._collating_for_evaluation(annotated=False):
             return super().get_test_dataloader(test_dataset)
 
     def prediction_step(
