@@ -78,6 +78,28 @@ for task in ("zero-shot-image-segmentation", None):
     assert torch.equal(label_map, expected["label_map"])
 """
 
+KNOWN_CLASSES = """
+import sys, torch
+from PIL import Image
+from transformers import AutoModelForSemanticSegmentation, AutoProcessor, pipeline
+source, tensors = sys.argv[1:]
+expected = torch.load(tensors, weights_only=True)
+trust = {"trust_remote_code": True}
+model = AutoModelForSemanticSegmentation.from_pretrained(source, **trust)
+assert type(model).__module__.startswith("transformers_modules.")
+with torch.no_grad():
+    assert torch.equal(model(expected["pixel_values"]).logits, expected["logits"])
+assert model(expected["pixel_values"], labels=expected["labels"]).loss.requires_grad
+processor = AutoProcessor.from_pretrained(source, **trust)
+assert processor(text=["sky", "a new word"], return_tensors="pt")["input_ids"].shape[0] == 2
+segments = pipeline("image-segmentation", model=source, **trust)(Image.new("RGB", (30, 40)))
+assert {segment["label"] for segment in segments} <= set(model.config.id2label.values())
+# Other names, made words by the checkpoint's own code.
+other = AutoModelForSemanticSegmentation.from_pretrained(source, id2label={0: "sea"}, label2id={"sea": 0}, **trust)
+assert other(expected["pixel_values"]).logits.shape[1] == 1
+print("equal")
+"""
+
 LOAD = REPORT + "print('equal')"
 
 LOAD_AND_SAVE = (
@@ -209,6 +231,23 @@ def test_a_training_free_model_loads_without_the_package(python_without_package:
     save_with_expected(model, tmp_path / "model", tmp_path / "tensors.pt")
     offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     assert run(python_without_package, LOAD, tmp_path / "model", tmp_path / "tensors.pt", **offline) == "equal"
+
+
+@pytest.mark.slow
+def test_a_model_that_knows_its_classes_loads_without_the_package(python_without_package: Path, tmp_path: Path) -> None:
+    tiny_model().save_pretrained(tmp_path / "start")
+    tiny_processor().save_pretrained(tmp_path / "start")
+    model = FGASegForSemanticSegmentation.from_pretrained(tmp_path / "start", id2label={0: "red car", 1: "sky"})
+    # As Trainer leaves a folder that was given the image processor alone.
+    model.save_pretrained(tmp_path / "model")
+    tiny_processor().image_processor.save_pretrained(tmp_path / "model")
+    pixel_values = tiny_inputs()["pixel_values"]
+    with torch.no_grad():
+        tensors = {"pixel_values": pixel_values, "logits": model(pixel_values).logits}
+    torch.save({**tensors, "labels": torch.zeros(2, 8, 8, dtype=torch.long)}, tmp_path / "tensors.pt")
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    arguments = (tmp_path / "model", tmp_path / "tensors.pt")
+    assert run(python_without_package, KNOWN_CLASSES, *arguments, **offline) == "equal"
 
 
 @pytest.mark.slow

@@ -1,5 +1,5 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
-"""Transformers' scripts, its task guide and PEFT's guide, written anew: none has a line about words, and all learn."""
+"""Transformers' scripts, its task guide and PEFT's guide, written anew: none has a line about words."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from tiny_models import tiny_model, tiny_processor
 from transformers import AutoModelForSemanticSegmentation, AutoProcessor, pipeline
 
 SCRIPT = Path(well_known_ways.__file__)
-STEPS = 100
+STEPS = 30
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +66,16 @@ def check_folder(output: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("way", well_known_ways.WAYS)
 def test_it_learns_and_leaves_a_whole_folder(folder: Path, tmp_path: Path, way: str) -> None:
-    result = run(way, folder, tmp_path / "output", STEPS)
-    assert result["after"] >= 3 * result["before"]
+    losses = run(way, folder, tmp_path / "output", STEPS)["losses"]
+    assert sum(losses[-5:]) < 0.6 * losses[0] * 5
     check_folder(tmp_path / "output")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["script_with_trainer", "script_with_accelerate", "lora_guide"])
 def test_two_processes(folder: Path, tmp_path: Path, way: str) -> None:
-    result = run(way, folder, tmp_path / "output", STEPS // 2, num_processes=2)
-    assert result["after"] > result["before"]
+    losses = run(way, folder, tmp_path / "output", STEPS, num_processes=2)["losses"]
+    assert sum(losses[-5:]) < 0.6 * losses[0] * 5
     check_folder(tmp_path / "output")
 
 

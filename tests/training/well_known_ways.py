@@ -98,6 +98,10 @@ def settings(output: Path, steps: int, **others: Any) -> TrainingArguments:
     )
 
 
+def losses_of(trainer: Trainer) -> list[float]:
+    return [float(line["loss"]) for line in trainer.state.log_history if "loss" in line]
+
+
 def script_with_trainer(folder: Path, output: Path, steps: int) -> dict[str, Any]:
     """The configuration first, the model from it, the image processor alone for Trainer; goes on where it stopped."""
     label2id = {name: str(index) for index, name in ID2LABEL.items()}
@@ -122,8 +126,7 @@ def script_with_trainer(folder: Path, output: Path, steps: int) -> dict[str, Any
     checkpoint = get_last_checkpoint(str(output)) if output.exists() else None
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
-    losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
-    return {"before": before, "after": trainer.evaluate()["eval_mean_iou"], "losses": losses}
+    return {"before": before, "after": trainer.evaluate()["eval_mean_iou"], "losses": losses_of(trainer)}
 
 
 def script_with_accelerate(folder: Path, output: Path, steps: int) -> dict[str, Any]:
@@ -155,12 +158,14 @@ def script_with_accelerate(folder: Path, output: Path, steps: int) -> dict[str, 
             metric.add_batch(predictions=list(predictions.numpy()), references=list(references.numpy()))
         return metric.compute()["mean_iou"]
 
-    before, done = measure(), 0
+    before, done, losses = measure(), 0, []
     while done < steps:
         model.train()
         for batch in train_loader:
             with accelerator.accumulate(model):
-                accelerator.backward(model(**batch).loss)
+                loss = model(**batch).loss
+                losses.append(loss.item())
+                accelerator.backward(loss)
                 optimizer.step()
                 scheduler.step()
                 optimizer.zero_grad()
@@ -175,7 +180,7 @@ def script_with_accelerate(folder: Path, output: Path, steps: int) -> dict[str, 
     if accelerator.is_main_process:
         image_processor.save_pretrained(output)
     accelerator.wait_for_everyone()
-    return {"before": before, "after": after}
+    return {"before": before, "after": after, "losses": losses}
 
 
 def task_guide(folder: Path, output: Path, steps: int) -> dict[str, Any]:
@@ -196,7 +201,7 @@ def task_guide(folder: Path, output: Path, steps: int) -> dict[str, Any]:
     trainer.train()
     trainer.save_model()
     image_processor.save_pretrained(output)
-    return {"before": before, "after": trainer.evaluate()["eval_mean_iou"]}
+    return {"before": before, "after": trainer.evaluate()["eval_mean_iou"], "losses": losses_of(trainer)}
 
 
 def lora_guide(folder: Path, output: Path, steps: int) -> dict[str, Any]:
@@ -243,7 +248,7 @@ def lora_guide(folder: Path, output: Path, steps: int) -> dict[str, Any]:
             torch.testing.assert_close(merged(pixel_values=pixel_values).logits, expected, atol=1e-4, rtol=1e-4)
         merged.save_pretrained(output)
         image_processor.save_pretrained(output)
-    return {"before": before, "after": after}
+    return {"before": before, "after": after, "losses": losses_of(trainer)}
 
 
 WAYS = {

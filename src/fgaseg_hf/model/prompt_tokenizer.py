@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, BatchFeature
+from transformers import AutoTokenizer, BatchFeature, CLIPTokenizer
 from transformers.utils import PROCESSOR_NAME, cached_file
 
 from .phrases import check_phrase, normalise_phrase
@@ -171,10 +171,16 @@ class FGASegPromptTokenizer:
             name: cached_file(os.fspath(source), name, **hub_kwargs, _raise_exceptions_for_missing_entries=False)
             for name in (TOKENIZER_CONFIG_FILE, PROCESSOR_NAME)
         }
-        if found[TOKENIZER_CONFIG_FILE] is None:
+        tokenizer_file = found[TOKENIZER_CONFIG_FILE]
+        if tokenizer_file is None:
             raise ValueError(f"{os.fspath(source)} has no tokenizer; save the tokenizer into the same folder.")
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source, **hub_kwargs)
+            settings = json.loads(Path(tokenizer_file).read_text(encoding="utf-8"))
+            if str(settings.get("tokenizer_class")).startswith("CLIPTokenizer"):
+                # By its own class: the automatic one asks whether the checkpoint's code may run, and needs none of it.
+                tokenizer: Any = CLIPTokenizer.from_pretrained(source, **hub_kwargs)
+            else:
+                tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **hub_kwargs)
         # What a broken file raises depends on where it is broken.
         except Exception as error:
             reason = str(error).strip().split("\n")[0].rstrip(".")
@@ -183,7 +189,7 @@ class FGASegPromptTokenizer:
             ) from error
         check_tokenizer(tokenizer, text_config, source)
         tokenizer.model_max_length = min(tokenizer.model_max_length, text_config.max_position_embeddings)
-        settings: dict[str, Any] = {}
+        settings = {}
         processor_file = found[PROCESSOR_NAME]
         if processor_file is not None:
             settings = json.loads(Path(processor_file).read_text(encoding="utf-8"))

@@ -210,7 +210,10 @@ class FGASegVocabularyMixin(PreTrainedModel):
             if vocabulary is not None:
                 vocabulary.save(save_directory)
             if is_main_process and self.vocabulary is not None and self.prompt_tokenizer is not None:
-                code = {"AutoProcessor": "processing_fgaseg.FGASegProcessor"}
+                # Imported here, since nothing else of it is needed; but an import it must be, for its code to be saved.
+                from .processing_fgaseg import FGASegProcessor
+
+                code = {"AutoProcessor": f"processing_fgaseg.{FGASegProcessor.__name__}"}
                 self.prompt_tokenizer.save_missing(save_directory, code if self.is_remote_code() else None)
             super().save_pretrained(save_directory, is_main_process, *args, **kwargs)
         finally:
