@@ -144,6 +144,7 @@ def test_a_short_run_replaces_the_text_tower_alone(wordnet: Path, encoder_folder
             torch.testing.assert_close(joined.state_dict()[name], weights)
     processor = FGASegProcessor.from_pretrained(tmp_path / "out")
     assert joined.get_text_embeddings(**processor(text=["a cat"], return_tensors="pt")).shape == (1, 16)
+    assert json.loads((tmp_path / "out" / "tokenizer.json").read_text())["truncation"] is None
     phrases = (tmp_path / "out" / "phrases.txt").read_text().splitlines()
     vectors = load_file(tmp_path / "out" / "phrases.safetensors")["vectors"]
     torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(len(phrases)))

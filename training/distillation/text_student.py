@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,7 +48,8 @@ class TextStudent(nn.Module):
         dim = vectors.shape[1]
         if hidden_size < dim:
             raise ValueError(f"The tower's width {hidden_size} is below the vectors' {dim}; widen it.")
-        self.tokenizer: Any = tokenizer
+        # A copy: calls leave their truncation in a tokenizer, which would be saved with it.
+        self.tokenizer: Any = copy.deepcopy(tokenizer)
         self.config = CLIPTextConfig(
             vocab_size=len(tokenizer),
             hidden_size=hidden_size,
