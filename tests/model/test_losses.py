@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import tiny_config
+from tiny_models import TRAINING_FREE, tiny_config, tiny_inputs, tiny_model
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, interpolate, one_hot
 
 from fgaseg_hf.model.cosine_decoder import softmax_log_odds
@@ -141,3 +141,13 @@ def test_labels_are_resized_by_the_neighbours_of_pytorch(old: int, new: int) -> 
     labels = torch.randint(0, 256, (2, old, old + 1), generator=torch.Generator().manual_seed(0))
     expected = interpolate(labels.double().unsqueeze(1), size=(new, new + 2), mode="nearest")
     assert torch.equal(labels_at_size(labels, (new, new + 2)), expected.squeeze(1).long())
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.int32])
+@pytest.mark.parametrize("fields", [{}, TRAINING_FREE], ids=["fgaseg", "training_free"])
+def test_labels_of_every_integer_type_cost_the_same(dtype: torch.dtype, fields: dict) -> None:
+    model, inputs = tiny_model(**fields), tiny_inputs(num_classes=2)
+    labels = torch.randint(0, 2, (2, 20, 20))
+    with torch.no_grad():
+        expected = model(**inputs, labels=labels).loss
+        assert torch.equal(model(**inputs, labels=labels.to(dtype)).loss, expected)
