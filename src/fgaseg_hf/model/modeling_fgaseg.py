@@ -32,9 +32,9 @@ from .model_outputs import FGASegImageFeatures, FGASegModelOutput, FGASegOutput
 from .patch_affinity import patch_affinity, smooth_by_affinity
 from .pixel_text_alignment import FGASegAlignmentHead, FGASegP2Tformer
 from .pretrained_model import FGASegPreTrainedModel
-from .sliding_window import predict_with_sliding_window
 from .training_loss import training_losses
 from .vocabulary_head import FGASegVocabularyMixin
+from .windowed_segmentation import FGASegWindowsMixin
 
 
 class FGASegModel(FGASegPreTrainedModel):
@@ -70,14 +70,6 @@ class FGASegModel(FGASegPreTrainedModel):
             init.normal_(self.visual_projection.weight, std=self.config.vision_config.hidden_size**-0.5 * factor)
             init.normal_(self.text_projection.weight, std=self.config.text_config.hidden_size**-0.5 * factor)
             init.constant_(self.logit_scale, self.config.logit_scale_init_value)
-
-    def get_input_embeddings(self) -> nn.Module:
-        """The text tower's token table."""
-        return self.text_model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replaces the text tower's token table."""
-        self.text_model.set_input_embeddings(value)
 
     def get_text_embeddings(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Encodes class prompts.
@@ -218,7 +210,9 @@ class FGASegModel(FGASegPreTrainedModel):
         )
 
 
-class FGASegForSemanticSegmentation(FGASegInitialisationMixin, FGASegVocabularyMixin, FGASegPreTrainedModel):
+class FGASegForSemanticSegmentation(
+    FGASegInitialisationMixin, FGASegVocabularyMixin, FGASegWindowsMixin, FGASegPreTrainedModel
+):
     """FGASeg with its category-aware decoder: labels every pixel of a picture with words of the user's choice."""
 
     def __init__(self, config: FGASegConfig) -> None:
@@ -229,14 +223,6 @@ class FGASegForSemanticSegmentation(FGASegInitialisationMixin, FGASegVocabularyM
         self.vocabulary_head = None
         self.post_init()
         self.freeze_parameters()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """The text tower's token table."""
-        return self.fgaseg.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replaces the text tower's token table."""
-        self.fgaseg.set_input_embeddings(value)
 
     def get_text_embeddings(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Encodes class prompts once, to be given to [`forward`] as `text_embeddings`. See [`FGASegModel`]."""
@@ -347,31 +333,6 @@ class FGASegForSemanticSegmentation(FGASegInitialisationMixin, FGASegVocabularyM
             kept_classes=decoded.kept_classes,
             **features,
         )
-
-    @torch.no_grad()
-    def segment_with_sliding_window(
-        self,
-        pixel_values: torch.Tensor | list[torch.Tensor],
-        text_embeddings: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> list[torch.Tensor]:
-        """Class probabilities by sliding windows and the whole picture, as published; see
-        [`predict_with_sliding_window`].
-
-        Args:
-            pixel_values: Normalised pictures, (batch, 3, height, width), or (3, height, width) each of a list.
-            text_embeddings: (classes, dim); those of the vocabulary that was set, if not given.
-            **kwargs: Settings of [`predict_with_sliding_window`].
-
-        Returns:
-            For each picture, probabilities (classes, height, width) at its own size.
-        """
-
-        def predict_logits(pictures: torch.Tensor) -> torch.Tensor:
-            return self(pixel_values=pictures, text_embeddings=text_embeddings).logits
-
-        kwargs.setdefault("window_size", self.config.image_size)
-        return predict_with_sliding_window(predict_logits, pixel_values, **kwargs)
 
 
 __all__ = [

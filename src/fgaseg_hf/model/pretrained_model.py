@@ -59,6 +59,14 @@ class FGASegPreTrainedModel(PreTrainedModel):
             init.zeros_(module.padding_token)
             init.zeros_(module.padding_guidance)
 
+    def get_input_embeddings(self) -> nn.Module:
+        """The text tower's token table."""
+        return self.base_model.text_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces the text tower's token table."""
+        self.base_model.text_model.set_input_embeddings(value)
+
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """As in Transformers; what `config.trainable_clip` freezes is frozen again after loading."""
