@@ -86,6 +86,12 @@ class FGASegModelTest(modeling_tests.ModelTesterMixin, unittest.TestCase):
     def setUp(self) -> None:
         self.model_tester = FGASegModelTester(self)
 
+    def _image_features_get_expected_num_attentions(self, model_tester: Any = None) -> int:
+        return self.model_tester.num_hidden_layers
+
+    def _image_features_get_expected_num_hidden_states(self, model_tester: Any = None) -> int:
+        return self.model_tester.expected_num_hidden_layers
+
 
 class FGASegConfigTest(unittest.TestCase):
     def test_config(self) -> None:

@@ -31,9 +31,11 @@ def test_pickled_models_compute_the_same(fields: dict[str, Any]) -> None:
         with torch.no_grad():
             expected = model(**inputs, output_hidden_states=True)
             found = copied(**inputs, output_hidden_states=True)
-            assert torch.equal(found.logits, expected.logits)
+            # To rounding: some products depend on where in memory the weights lie.
+            torch.testing.assert_close(found.logits, expected.logits, atol=1e-5, rtol=1e-5)
             assert len(found.hidden_states) == len(expected.hidden_states)
-            assert torch.equal(copied(inputs["pixel_values"]).logits, model(inputs["pixel_values"]).logits)
+            found, expected = copied(inputs["pixel_values"]), model(inputs["pixel_values"])
+            torch.testing.assert_close(found.logits, expected.logits, atol=1e-5, rtol=1e-5)
 
 
 def test_pickling_leaves_the_model_and_hooks_of_ones_own_alone() -> None:
@@ -44,7 +46,7 @@ def test_pickling_leaves_the_model_and_hooks_of_ones_own_alone() -> None:
     assert all(_say_nothing in layer._forward_hooks.values() for layer in layers)
     assert len({len(layer._forward_hooks) for layer in layers}) == 1
     with torch.no_grad():
-        assert torch.equal(model(**inputs).logits, copied(**inputs).logits)
+        torch.testing.assert_close(model(**inputs).logits, copied(**inputs).logits, atol=1e-5, rtol=1e-5)
 
 
 def _say_nothing(*_: Any) -> None:
@@ -60,6 +62,6 @@ def test_another_process_takes_a_pickled_model(tmp_path: Path) -> None:
     code = (
         "import sys, torch\n"
         "model, inputs, expected = torch.load(sys.argv[1], weights_only=False)\n"
-        "assert torch.equal(model(**inputs).logits, expected)\n"
+        "torch.testing.assert_close(model(**inputs).logits, expected, atol=1e-5, rtol=1e-5)\n"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path / "model.pt"], check=True)
