@@ -27,7 +27,7 @@ def run(*words: str | Path) -> str:
 @pytest.mark.slow
 def test_precisions_are_measured(tmp_path: Path) -> None:
     scenes = tmp_path / "scenes"
-    run(REPOSITORY / "training" / "scenes.py", "--out", scenes, "--num_train", "1", "--num_validation", "2")
+    run(REPOSITORY / "training" / "scenes" / "scenes.py", "--out", scenes, "--num_train", "1", "--num_validation", "2")
     arguments = ["--dataset", scenes, "--num_pictures", "2", "--output", tmp_path / "precision.json"]
     table = run(REPOSITORY / "benchmarks" / "precision.py", *arguments).splitlines()
     assert [line.split(" | ")[0] for line in table[2:]] == ["| fp32", "| bf16", "| fp16", "| int8-dynamic"]
