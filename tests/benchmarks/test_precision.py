@@ -34,7 +34,8 @@ def test_precisions_are_measured(tmp_path: Path) -> None:
     rows = json.loads((tmp_path / "precision.json").read_text())["rows"]
     sizes = [row["megabytes"] for row in rows]
     assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.02)
-    assert sizes[3] < sizes[0] / 2
+    # Linear layers alone become int8: the table of word pieces, two fifths of the weights, stays as it is.
+    assert sizes[3] < sizes[0] * 0.7
     for row in rows:
         for split in ("validation_seen", "validation_unseen"):
             assert abs(row[split]["mean_iou"] - rows[0][split]["mean_iou"]) < 0.1
