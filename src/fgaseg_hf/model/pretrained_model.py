@@ -61,11 +61,11 @@ class FGASegPreTrainedModel(PreTrainedModel):
 
     def get_input_embeddings(self) -> nn.Module:
         """The text tower's token table."""
-        return self.base_model.text_model.get_input_embeddings()
+        return cast(Any, self.base_model).text_model.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replaces the text tower's token table."""
-        self.base_model.text_model.set_input_embeddings(value)
+        cast(Any, self.base_model).text_model.set_input_embeddings(value)
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
