@@ -87,13 +87,16 @@ class FGASegLinearClassAttention(nn.Module):
         key_sums = key.sum(dim=1)
         if padding is not None:
             # One token repeated: its keys and values add up to a multiple.
+            padding_key = padding.key.view(self.num_heads, -1)
+            padding_value = padding.value.view(self.num_heads, -1)
             count = padding.count
             if isinstance(count, torch.Tensor):
                 count = count.to(key.dtype)[:, None, None, None, None]
-            padding_keys = count * padding.key.view(self.num_heads, -1)
-            padding_value = padding.value.view(self.num_heads, -1)
-            key_sums = key_sums + padding_keys
-            key_values = key_values + padding_keys.unsqueeze(-1) * padding_value.unsqueeze(-2)
+            key_sums = key_sums + count * padding_key
+            if isinstance(count, torch.Tensor):
+                count = count.unsqueeze(-1)
+            # Multiplied by the count first, compiled programs lose digits of other gradients (PyTorch 2.13).
+            key_values = key_values + count * torch.einsum("hd,he->hde", padding_key, padding_value)
         # The weights' sum is one more channel of the same product.
         attended = torch.einsum("btxyhd,bxyhde->btxyhe", query, torch.cat((key_values, key_sums.unsqueeze(-1)), dim=-1))
         return (attended[..., :-1] / (attended[..., -1:] + 1e-6)).flatten(-2)
