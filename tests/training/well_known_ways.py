@@ -86,7 +86,6 @@ def settings(output: Path, steps: int, **others: Any) -> TrainingArguments:
         learning_rate=3e-3,
         per_device_train_batch_size=8,
         per_device_eval_batch_size=4,
-        eval_strategy="no",
         save_steps=max(1, steps // 2),
         logging_steps=1,
         remove_unused_columns=False,
@@ -192,8 +191,14 @@ def task_guide(folder: Path, output: Path, steps: int) -> dict[str, Any]:
     model = AutoModelForSemanticSegmentation.from_pretrained(
         folder / "model", id2label=ID2LABEL, label2id={name: index for index, name in ID2LABEL.items()}
     )
-    arguments = settings(output, steps, load_best_model_at_end=True, metric_for_best_model="mean_iou")
-    arguments.eval_strategy, arguments.eval_steps = arguments.save_strategy, arguments.save_steps
+    arguments = settings(
+        output,
+        steps,
+        eval_strategy="steps",
+        eval_steps=max(1, steps // 2),
+        load_best_model_at_end=True,
+        metric_for_best_model="mean_iou",
+    )
     trainer = Trainer(
         model=model, args=arguments, train_dataset=train, eval_dataset=validation, compute_metrics=compute_metrics
     )
