@@ -13,7 +13,15 @@ def check_architecture(config: Any) -> None:
     Raises:
         ValueError: If the fields contradict each other or are out of range; the message names the field and the mend.
     """
-    patch_size = config.vision_config.patch_size
+    _check_sizes(config)
+    _check_image_tower(config)
+    _check_alignment(config)
+    _check_decoder(config)
+    _check_class_selection(config)
+
+
+def _check_sizes(config: Any) -> None:
+    """Every number by itself: its sign, and how many there are."""
     for name, positive in _positive_fields(config).items():
         if any(value < 1 for value in positive):
             raise ValueError(f"`{name}` is {getattr(config, name)}; set it to 1 or more.")
@@ -26,6 +34,19 @@ def check_architecture(config: Any) -> None:
     ):
         if len(getattr(config, name)) != length:
             raise ValueError(f"`{name}` is {getattr(config, name)}; give it {length} numbers.")
+    for name in ("neighbour_std", "affinity_temperature"):
+        if getattr(config, name) <= 0:
+            raise ValueError(f"`{name}` is {getattr(config, name)}; set it to more than 0.")
+    for name in ("segmentation_loss_weight", "alignment_loss_weight", "class_padding"):
+        if getattr(config, name) < 0:
+            raise ValueError(f"`{name}` is {getattr(config, name)}; set it to 0 or more.")
+    if any(weight < 0 for weight in config.auxiliary_loss_weights):
+        raise ValueError(f"`auxiliary_loss_weights` is {config.auxiliary_loss_weights}; set each to 0 or more.")
+
+
+def _check_image_tower(config: Any) -> None:
+    """The picture's grid, and layers that the tower must have."""
+    patch_size = config.vision_config.patch_size
     if config.image_size % patch_size:
         raise ValueError(
             f"`image_size` {config.image_size} is not a multiple of the patch size {patch_size}; "
@@ -42,11 +63,10 @@ def check_architecture(config: Any) -> None:
             f"`affinity_layer` {config.affinity_layer} must lie between 0 and {depth - 1}, before the last block of "
             "the image tower; choose one of these or None."
         )
-    if config.decoder_type == "cosine" and (config.use_local_pseudo_masks or config.use_auxiliary_heads):
-        raise ValueError(
-            "`decoder_type` 'cosine' has no place for local pseudo-masks and auxiliary heads; set "
-            "`use_local_pseudo_masks` and `use_auxiliary_heads` to False, as `FGASegConfig.training_free` does."
-        )
+
+
+def _check_alignment(config: Any) -> None:
+    """P2Tformer, alignment head and local pseudo-masks."""
     if config.p2tformer_num_layers < 0:
         raise ValueError(f"`p2tformer_num_layers` is {config.p2tformer_num_layers}; set it to 0 (off) or more.")
     # Heads share the projection out; sine positions need a quarter of it for each of sin and cos of x and y.
@@ -64,6 +84,15 @@ def check_architecture(config: Any) -> None:
     for name in ("alignment_kernel_size", "local_kernel_size"):
         if getattr(config, name) % 2 == 0:
             raise ValueError(f"`{name}` is {getattr(config, name)}; set it to an odd number.")
+
+
+def _check_decoder(config: Any) -> None:
+    """The category-aware decoder, or what stands in its place."""
+    if config.decoder_type == "cosine" and (config.use_local_pseudo_masks or config.use_auxiliary_heads):
+        raise ValueError(
+            "`decoder_type` 'cosine' has no place for local pseudo-masks and auxiliary heads; set "
+            "`use_local_pseudo_masks` and `use_auxiliary_heads` to False, as `FGASegConfig.training_free` does."
+        )
     if config.decoder_hidden_dim % config.num_aggregation_heads:
         raise ValueError(
             f"`decoder_hidden_dim` {config.decoder_hidden_dim} is not a multiple of `num_aggregation_heads` "
@@ -80,6 +109,10 @@ def check_architecture(config: Any) -> None:
                 f"`projected_guidance_dims` {config.projected_guidance_dims} must be smaller than the {dim} "
                 "channels that enter the stage; lower them."
             )
+
+
+def _check_class_selection(config: Any) -> None:
+    """Rules that rank names by maps of the decoder."""
     if (
         config.num_kept_classes is not None
         and config.class_selection_rule == "union"
@@ -93,14 +126,6 @@ def check_architecture(config: Any) -> None:
         raise ValueError(
             "`num_decoded_classes` ranks names by an auxiliary map; set `use_auxiliary_heads` to True or it to None."
         )
-    for name in ("neighbour_std", "affinity_temperature"):
-        if getattr(config, name) <= 0:
-            raise ValueError(f"`{name}` is {getattr(config, name)}; set it to more than 0.")
-    for name in ("segmentation_loss_weight", "alignment_loss_weight", "class_padding"):
-        if getattr(config, name) < 0:
-            raise ValueError(f"`{name}` is {getattr(config, name)}; set it to 0 or more.")
-    if any(weight < 0 for weight in config.auxiliary_loss_weights):
-        raise ValueError(f"`auxiliary_loss_weights` is {config.auxiliary_loss_weights}; set each to 0 or more.")
 
 
 def _positive_fields(config: Any) -> dict[str, tuple[int, ...]]:
