@@ -10,13 +10,14 @@ import torch
 from asked_words import AskedWord, DrawnPicture, choose_words
 from dense_classifier import DenseClasses
 from photograph_questions import UNLABELLED, ClassifiedPhotographs, Concept, LabelledPhotographs, label_sky
+from picture_size import resize_pictures
 from PIL import Image
 from scene_questions import SceneQuestions
 from scene_vocabulary import CLASS_NAMES, HELD_OUT_PAIRS
 from scene_words import GROUPS, HELD_OUT_GROUPS, HELD_OUT_SYNONYMS, NOUNS, SYNONYMS, adjective_of, noun_of
 from tiny_models import tiny_model, tiny_processor
 from train_words import main
-from word_losses import first_scores, hardest_words, take_words, word_loss
+from word_losses import competition_loss, first_scores, hardest_words, take_words, word_loss
 
 from fgaseg_hf import FGASegForSemanticSegmentation
 
@@ -84,6 +85,31 @@ def test_loss_of_a_word_does_not_depend_on_finer_targets_or_on_left_out_pixels()
     torch.testing.assert_close(word_loss(changed, targets, weights), word_loss(logits, targets, weights))
 
 
+def test_words_compete_where_at_most_one_is_right_and_all_are_sure() -> None:
+    logits = torch.tensor([2.0, 1.0]).view(1, 2, 1, 1).expand(1, 2, 2, 2).contiguous()
+    targets, weights = torch.zeros(1, 2, 2, 2), torch.ones(1, 2, 2, 2)
+    targets[0, 0, 0, 0] = 1  # the first word; to its right, none of them
+    targets[0, :, 1, 0] = 1  # two words are right: left out
+    weights[0, 1, 1, 1] = 0.5  # not sure: left out
+    log_sum = torch.tensor([2.0, 1.0, 0.0]).logsumexp(0)
+    torch.testing.assert_close(competition_loss(logits, targets, weights), (log_sum - 2 + log_sum) / 2)
+    fine = [maps.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3) for maps in (targets, weights)]
+    torch.testing.assert_close(competition_loss(logits, *fine), (log_sum - 2 + log_sum) / 2)
+
+
+@torch.no_grad()
+def test_resized_model_answers_as_before_at_its_new_size() -> None:
+    model = tiny_model(class_limit=None)
+    resized = resize_pictures(model, image_size=48).eval()
+    assert resized.config.image_size == resized.config.vision_config.image_size == 48
+    pictures, words = torch.randn(1, 3, 48, 48), torch.nn.functional.normalize(torch.randn(3, 16), dim=-1)
+    expected = model(pixel_values=pictures, text_embeddings=words).logits
+    torch.testing.assert_close(resized(pixel_values=pictures, text_embeddings=words).logits, expected)
+    assert resize_pictures(model, window_size=2).config.window_size == 2
+    with pytest.raises(ValueError, match="multiple of the patch size"):
+        resize_pictures(model, image_size=50)
+
+
 def test_hardest_words_take_the_place_of_those_that_are_not_there() -> None:
     peaks = torch.tensor([[0.0, 1.0, 2.0, 9.0, 8.0, 7.0]])
     scores = peaks[..., None, None].expand(1, 6, 2, 2)
@@ -137,7 +163,7 @@ def test_classified_photographs_ask_for_what_the_classifier_is_sure_of() -> None
     assert drawn.present[0].target[0].min() == 1
 
 
-def test_a_short_run_trains_the_picture_side_alone_and_goes_on(tmp_path: Path) -> None:
+def test_a_short_run_trains_the_picture_side_and_the_words_projection_and_goes_on(tmp_path: Path) -> None:
     model = tiny_model(class_limit=None)
     model.save_pretrained(tmp_path / "model")
     tiny_processor().save_pretrained(tmp_path / "model")
@@ -149,7 +175,8 @@ def test_a_short_run_trains_the_picture_side_alone_and_goes_on(tmp_path: Path) -
     trained = FGASegForSemanticSegmentation.from_pretrained(tmp_path / "out", dtype=torch.float32).state_dict()
     before = model.half().float().state_dict()
     changed = {name for name in before if not torch.equal(before[name], trained[name])}
-    assert not any("text_model" in name or name.startswith("fgaseg.text_projection") for name in changed)
+    assert not any("text_model" in name for name in changed)
+    assert "fgaseg.text_projection.weight" in changed
     assert any(name.startswith("fgaseg.vision_model") for name in changed)
     assert json.loads((tmp_path / "out" / "config.json").read_text())["model_type"] == "fgaseg"
     with pytest.raises(ValueError, match="needs --opinions"):

@@ -1,15 +1,17 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
-"""Trains the picture side of an FGASeg towards its frozen text tower, asked as people ask: one word or many.
+"""Trains the picture side of an FGASeg towards its text tower, asked as people ask: one word or many.
 
     python training/distillation/train_words.py --model runs/text --num_scenes 28000 --scene_seed 2101 \
         --labelled facades=../shared/datasets/facades coco=../shared/datasets/coco_sample \
         --photographs ../shared/datasets/free_photographs --opinions dense_classes.pt \
         --imagenet_ids imagenet_synsets.txt --minutes 90 --output_dir runs/words
+    python training/distillation/train_words.py --model runs/words --image_size 256 --window_size 8 ...
 
 A step draws how many words its pictures are asked for, from one to twenty; the more words, the fewer pictures. Words
 are of one level a picture, synonyms stand in for names, things of the picture are often not asked for, and vectors of
-words are moved a little, so that words near to those of training are understood too. The schedule is a cosine over the
-minutes; the saved model is the running mean of the weights.
+words are moved a little, so that words near to those of training are understood too. Of the text tower, its last
+projection alone learns, slowly and held where it was: a linear map, which words never shown go through as well. The
+schedule is a cosine over the minutes; the saved model is the running mean of the weights.
 """
 
 import copy
@@ -29,13 +31,13 @@ import yaml
 from asked_words import AskedWord, PictureSource, choose_words
 from dense_classifier import load_dense_classes
 from photograph_questions import ClassifiedPhotographs, LabelledPhotographs, imagenet_concepts
+from picture_size import resize_pictures
 from torch import nn
 from word_losses import picture_loss
 from wordnet_nouns import WordNetNouns
 
 from fgaseg_hf import FGASegForSemanticSegmentation, FGASegProcessor
 from fgaseg_hf.evaluation.command_line_arguments import parse_arguments, run_script
-from fgaseg_hf.model.text_encoding import encode_class_names
 
 WORD_TABLES = Path(__file__).with_name("photograph_words.yaml")
 SCENES_FOLDER = Path(__file__).parent.parent / "scenes"
@@ -52,6 +54,8 @@ PICTURE_COST, STEP_COST = 7, 192
 WORD_NOISE, WORD_NOISE_SHARE = 0.55, 0.6
 HARD_WORDS_SHARE, ALIGNMENT_SHARE = 0.45, 0.3
 MEAN_DECAY = 0.999
+# The text projection's rate as a share of the others', and how strongly it is held.
+PROJECTION_RATE, PROJECTION_PULL = 0.3, 0.5
 
 
 @dataclass
@@ -60,6 +64,10 @@ class WordTrainingArguments:
 
     model: str | None = field(default=None, metadata={"help": "FGASeg with the text tower to train towards"})
     output_dir: str | None = field(default=None, metadata={"help": "where the model, its log and its state go"})
+    image_size: int | None = field(default=None, metadata={"help": "side of the pictures, if not the model's"})
+    window_size: int | None = field(
+        default=None, metadata={"help": "side of the aggregation's windows in patches, if not the model's"}
+    )
     num_scenes: int = field(default=28000, metadata={"help": "generated scenes; they take 130 KB of memory each"})
     scene_seed: int = field(default=2101, metadata={"help": "number of the scenes' data set"})
     labelled: list[str] = field(
@@ -101,19 +109,28 @@ class WordTraining:
         self.options, self.output = options, Path(str(options.output_dir))
         self.model: Any = FGASegForSemanticSegmentation.from_pretrained(options.model, dtype=torch.float32)
         self.processor = FGASegProcessor.from_pretrained(str(options.model))
+        if options.image_size is not None or options.window_size is not None:
+            self.model = resize_pictures(self.model, options.image_size, options.window_size)
+            side = self.model.config.image_size
+            self.processor.image_processor.size = {"height": side, "width": side}
         self.sources, self.shares = load_sources(options, self.model.config.image_size)
         words = list(dict.fromkeys(word for source in self.sources for word in source.words()))
         self.place_of_word = {word: place for place, word in enumerate(words)}
-        self.vectors = encode_class_names(self.model, self.processor, words)
+        self.pooled = pool_words(self.model, self.processor, words)
         for name, weights in self.model.named_parameters():
-            is_text = name.startswith(("fgaseg.text_model.", "fgaseg.text_projection.", "fgaseg.logit_scale"))
-            weights.requires_grad_(not is_text)
+            weights.requires_grad_(not name.startswith(("fgaseg.text_model.", "fgaseg.logit_scale")))
         self.model.train()
         self.mean_model = copy.deepcopy(self.model).eval()
+        self.projection = self.model.fgaseg.text_projection.weight
+        self.projection_before = self.projection.detach().clone()
         trained = [weights for weights in self.model.parameters() if weights.requires_grad]
         groups = [
-            {"params": [weights for weights in trained if weights.dim() > 1], "weight_decay": 0.02},
+            {
+                "params": [weights for weights in trained if weights.dim() > 1 and weights is not self.projection],
+                "weight_decay": 0.02,
+            },
             {"params": [weights for weights in trained if weights.dim() <= 1], "weight_decay": 0.0},
+            {"params": [self.projection], "weight_decay": 0.0, "rate": PROJECTION_RATE},
         ]
         self.trained = trained
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99))
@@ -143,13 +160,16 @@ class WordTraining:
         done = min(self.minutes / self.options.minutes, 1.0)
         warmup = min(1.0, (self.step + 1) / 150)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.options.learning_rate * warmup * max(0.5 * (1 + math.cos(math.pi * done)), 0.003)
+            rate = self.options.learning_rate * group.get("rate", 1.0)
+            group["lr"] = rate * warmup * max(0.5 * (1 + math.cos(math.pi * done)), 0.003)
         num_decoded = int(random.choice(NUM_WORDS, p=NUM_WORDS_SHARES))
         batch = self.draw_batch(num_decoded, random)
         mines_hard_words = num_decoded >= 4 and random.random() < HARD_WORDS_SHARE
         loss = picture_loss(
             self.model, batch, num_decoded, mines_hard_words, with_alignment=random.random() < ALIGNMENT_SHARE
         )
+        moved = (self.projection - self.projection_before).square().sum() / self.projection_before.square().sum()
+        loss = loss + PROJECTION_PULL * moved
         self.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.trained, 1.0)
@@ -175,14 +195,14 @@ class WordTraining:
         return {
             "pixel_values": inputs["pixel_values"],
             "word_ids": word_ids,
-            "text_embeddings": self._move_a_little(self.vectors[word_ids], int(random.integers(2**31))),
+            "text_embeddings": self._embed(word_ids, int(random.integers(2**31))),
             "targets": _stack_maps(words, "target"),
             "weights": _stack_maps(words, "weight"),
         }
 
-    @staticmethod
-    def _move_a_little(vectors: torch.Tensor, seed: int) -> torch.Tensor:
-        """Moves most words' vectors in a random direction."""
+    def _embed(self, word_ids: torch.Tensor, seed: int) -> torch.Tensor:
+        """Words' vectors, (batch, words, dim), most of them moved a little in a random direction."""
+        vectors = nn.functional.normalize(nn.functional.linear(self.pooled[word_ids], self.projection), dim=-1)
         generator = torch.Generator().manual_seed(seed)
         shape = (*vectors.shape[:2], 1)
         is_moved = torch.rand(shape, generator=generator) < WORD_NOISE_SHARE
@@ -214,6 +234,7 @@ class WordTraining:
             "model": self.model.state_dict(),
             "mean": self.mean_model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "projection_before": self.projection_before,
             "progress": [self.step, self.num_pictures, self.minutes],
         }
         unfinished = self.output / (STATE_FILE + ".part")
@@ -226,9 +247,22 @@ class WordTraining:
     def _load(self) -> None:
         state = torch.load(self.output / STATE_FILE, weights_only=True)
         self.model.load_state_dict(state["model"])
+        self.projection_before = state["projection_before"]
         self.mean_model.load_state_dict(state["mean"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.num_pictures, self.minutes = state["progress"]
+
+
+@torch.no_grad()
+def pool_words(model: Any, processor: Any, words: Sequence[str], batch_size: int = 512) -> torch.Tensor:
+    """The text tower's pooled states of words, (words, width), before its projection."""
+    text_model, parts = model.fgaseg.text_model.eval(), []
+    for start in range(0, len(words), batch_size):
+        inputs = processor(text=list(words[start : start + batch_size]), return_tensors="pt")
+        parts.append(
+            text_model(input_ids=inputs["input_ids"], attention_mask=inputs.get("attention_mask")).pooler_output
+        )
+    return torch.cat(parts)
 
 
 def load_sources(options: WordTrainingArguments, side: int) -> tuple[list[PictureSource], np.ndarray]:

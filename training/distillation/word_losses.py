@@ -9,7 +9,11 @@ import torch
 from torch import nn
 
 # Weights of the decoder's logits, its Dice term, and the three auxiliary maps.
-DECODED_WEIGHT, DICE_WEIGHT, AUXILIARY_WEIGHTS = 2.0, 0.12, (0.5, 0.5, 0.7)
+DECODED_WEIGHT, DICE_WEIGHT, AUXILIARY_WEIGHTS = 2.0, 0.12, (0.6, 0.5, 0.7)
+# Weights of the softmax over words, of the decoder's logits and of the first map.
+COMPETITION_WEIGHT, FIRST_COMPETITION_WEIGHT = 0.25, 0.1
+# Places where a word's weight is lower say too little to let words compete there.
+LEAST_WEIGHT = 0.65
 ALIGNMENT_WEIGHT = 0.2
 # Pixels that a word must have for its Dice term.
 LEAST_PIXELS = 20
@@ -44,6 +48,31 @@ def dice_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
     overlap = 2 * (probabilities * targets).sum(dim=(2, 3))
     is_here = (targets.sum(dim=(2, 3)) > LEAST_PIXELS).float()
     return ((1 - (overlap + 5) / (size + 5)) * is_here).sum() / is_here.sum().clamp(min=1)
+
+
+def competition_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of a softmax over the words and "none of these", whose logit is 0.
+
+    Each word's own probability does not ask which of two likely words is the likelier; the largest logit decides, so
+    this does. Places with two right words (`car` and `vehicle`) or with a word that nobody is sure of are left out.
+
+    Args:
+        logits: (batch, words, height, width).
+        targets: The same shape, or finer by a whole number; from 0 to 1.
+        weights: The targets' shape.
+
+    Returns:
+        A scalar, the mean over the places that take part.
+    """
+    ratio = targets.shape[-1] // logits.shape[-1]
+    if ratio > 1:
+        targets, weights = nn.functional.avg_pool2d(targets, ratio), nn.functional.avg_pool2d(weights, ratio)
+    total = targets.sum(dim=1)
+    takes_part = (weights.amin(dim=1) > LEAST_WEIGHT) & (total < 1.001)
+    shares = torch.cat((targets, (1 - total).clamp(min=0)[:, None]), dim=1)
+    none = torch.zeros_like(logits[:, :1], dtype=torch.float32)
+    losses = -(shares * torch.cat((logits.float(), none), dim=1).log_softmax(dim=1)).sum(dim=1)
+    return (losses * takes_part).sum() / takes_part.sum().clamp(min=1)
 
 
 def hardest_words(
@@ -117,6 +146,7 @@ def picture_loss(
     decoder, targets, weights = model.decoder, batch["targets"], batch["weights"]
     first = first_scores(decoder, features.global_pseudo_masks, features.local_pseudo_masks)
     loss = AUXILIARY_WEIGHTS[0] * word_loss(first, targets, weights)
+    loss = loss + FIRST_COMPETITION_WEIGHT * competition_loss(first, targets, weights)
     places = torch.arange(num_decoded).expand(len(targets), -1)
     if mines_hard_words:
         is_here = targets.sum(dim=(2, 3)) > 0
@@ -136,6 +166,10 @@ def picture_loss(
     loss = (
         loss + DECODED_WEIGHT * word_loss(logits, targets, weights) + DICE_WEIGHT * dice_loss(logits, targets, weights)
     )
+    half = nn.functional.interpolate(
+        decoded.logits.float(), size=[side // 2 for side in targets.shape[-2:]], mode="bilinear", align_corners=False
+    )
+    loss = loss + COMPETITION_WEIGHT * competition_loss(half, targets, weights)
     for weight, maps in zip(AUXILIARY_WEIGHTS[1:], decoded.auxiliary_logits[1:], strict=True):
         loss = loss + weight * word_loss(maps, targets, weights)
     if with_alignment:
