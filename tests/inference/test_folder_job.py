@@ -1,17 +1,14 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Jobs over folders: killed anywhere and resumed, every picture is done exactly once and no file is half-written."""
 
-import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
+import kill_and_resume
 import pytest
+from kill_and_resume import FORMATS, can_mount, contents, save_pictures
 from PIL import Image
 from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
 
@@ -20,45 +17,12 @@ from fgaseg_hf.inference.folder_job import FolderJob
 from fgaseg_hf.inference.job_journal import STATE_FOLDER
 from fgaseg_hf.inference.picture_search import find_pictures
 
-FORMATS = ("overlay", "labels")
 ENDINGS = ("_labels.json", "_labels.png", "_overlay.png")
-# What a killed job is, in a process of its own; slowed, since a tiny model is done before it can be killed.
-JOB = """
-import sys, time
-from fgaseg_hf import Segmenter
-from fgaseg_hf.inference import output_formats
-from fgaseg_hf.inference.folder_job import FolderJob
-from fgaseg_hf.inference.picture_search import find_pictures
-model, pictures, output, pause = sys.argv[1:]
-write = output_formats.FORMATS["labels"].write
-def slowly(result, paths):
-    time.sleep(float(pause))
-    write(result, paths)
-    time.sleep(float(pause))
-object.__setattr__(output_formats.FORMATS["labels"], "write", slowly)
-job = FolderJob(Segmenter(model), ["sky", "tree", "red car"], output, ["overlay", "labels"], resume=True)
-print("ready", flush=True)
-for outcome in job.run(find_pictures([pictures]).pictures):
-    print(outcome.picture.name, flush=True)
-"""
 
 
 @pytest.fixture(scope="module")
 def segmenter() -> Segmenter:
     return Segmenter.from_model(tiny_model(), tiny_processor())
-
-
-def save_pictures(folder: Path, count: int) -> Path:
-    folder.mkdir(parents=True)
-    generator = np.random.default_rng(0)
-    for number in range(count):
-        pixels = generator.integers(0, 256, (16, 20, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number:03}.png")
-    return folder
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def run(segmenter: Segmenter, pictures: Path, output: Path, **options: object) -> list[str]:
@@ -142,46 +106,17 @@ def test_a_full_disk_leaves_whole_pictures(
     assert len(contents(output)) == 15
 
 
-def kill_and_resume(tmp_path: Path, num_pictures: int, num_kills: int, pause: float) -> None:
-    """Kills a job at random moments and resumes it; compares with one that was left in peace."""
-    model, pictures = tmp_path / "model", save_pictures(tmp_path / "pictures", num_pictures)
-    tiny_model().save_pretrained(model)
-    tiny_processor().save_pretrained(model)
-    chance = random.Random(0)
-
-    def start(output: Path, pause: float) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", JOB, str(model), str(pictures), str(output), str(pause)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-    # What each run finished, in the order in which it said so.
-    said: list[str] = []
-    for _ in range(num_kills):
-        job = start(tmp_path / "killed", pause)
-        assert job.stdout is not None
-        assert job.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0, 2 * pause * num_pictures / num_kills))
-        job.send_signal(signal.SIGKILL)
-        said += job.communicate()[0].split()
-        # Never a broken file under its own name.
-        for path in (tmp_path / "killed").glob("*.png"):
-            Image.open(path).load()
-        for path in (tmp_path / "killed").glob("*.json"):
-            json.loads(path.read_text(encoding="utf-8"))
-    said += start(tmp_path / "killed", 0).communicate(timeout=600)[0].split()[1:]
-    assert len(said) == len(set(said))
-    start(tmp_path / "left", 0).communicate(timeout=600)
-    assert contents(tmp_path / "killed") == contents(tmp_path / "left")
-    assert len(contents(tmp_path / "left")) == 3 * num_pictures
-    assert [path.name for path in (tmp_path / "killed" / STATE_FOLDER).iterdir()] == ["job.jsonl"]
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-def test_two_kills(tmp_path: Path) -> None:
-    kill_and_resume(tmp_path, num_pictures=12, num_kills=2, pause=0.1)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix" or "FGASEG_TWENTY_KILLS" not in os.environ, reason="takes minutes")
-def test_twenty_kills_of_two_hundred_pictures(tmp_path: Path) -> None:
-    kill_and_resume(tmp_path, num_pictures=200, num_kills=20, pause=0.1)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.parametrize("disk_megabytes", [None, 1], ids=["any disk", "small disk"])
+def test_kills(tmp_path: Path, disk_megabytes: float | None) -> None:
+    """In its short form; `python tests/kill_and_resume.py segment` has the long ones."""
+    if disk_megabytes is not None and not can_mount(tmp_path):
+        pytest.skip("only root mounts a file system")
+    # In a process of its own: what forks must not have threads.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, kill_and_resume.__file__, "segment", "--kills", "5", "--size", "60"]
+    command += [] if disk_megabytes is None else ["--disk_megabytes", str(disk_megabytes)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=800)
+    assert done.returncode == 0 and "'killed': 5" in done.stdout, done.stdout + done.stderr
+    assert ("'full'" in done.stdout) == (disk_megabytes is not None)

@@ -74,3 +74,26 @@ def test_an_error_of_writing_is_raised():
 
     with pytest.raises(OSError, match="disk full"):
         list(overlap_reading_and_writing(range(9), lambda item: item, lambda item, _: item, write))
+
+
+def test_what_is_heavy_is_worked_on_alone():
+    weights = [1, 1, 9, 1, 5, 5, 1]
+    under_way, most, lock = [], [], threading.Lock()
+
+    def read(item):
+        with lock:
+            under_way.append(item)
+            most.append(sum(weights[number] for number in under_way))
+        return item
+
+    def write(item, *_):
+        time.sleep(0.005)
+        with lock:
+            under_way.remove(item)
+        return item
+
+    written = overlap_reading_and_writing(
+        range(7), read, lambda item, _: item, write, weigh=lambda item: weights[item], max_weight=5
+    )
+    assert list(written) == list(range(7))
+    assert max(most) == 9 and sorted(most)[-2] <= 5

@@ -79,12 +79,24 @@ def test_autocast_leaves_label_maps_as_they_are():
     assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
 
 
-def test_infinite_values_win_or_lose():
+def test_minus_infinity_takes_no_part_and_infinity_is_refused():
     maps = torch.zeros(4, 5, 6)
-    maps[1], maps[3] = -torch.inf, torch.inf
+    maps[1], maps[3] = -torch.inf, 1
     label_map, best = find_best_classes([(0, maps)], (20, 30))
     assert label_map.unique().tolist() == [3]
     assert best.isfinite().all()
+    maps[2, 0, 0] = torch.inf
+    with pytest.raises(ValueError, match="infinite or not numbers"):
+        find_best_classes([(0, maps[:2]), (2, maps[2:])], (20, 30))
+
+
+def test_rows_are_those_of_the_whole():
+    maps = torch.randn(5, 6, 8)
+    label_map, best = find_best_classes([(0, maps)], (500, 70))
+    for rows in (slice(0, 3), slice(100, 420), slice(499, 500)):
+        part, best_of_part = find_best_classes([(0, maps)], (500, 70), rows=rows)
+        assert torch.equal(part, label_map[rows])
+        torch.testing.assert_close(best_of_part, best[rows])
 
 
 def test_only_classes_that_can_win_are_resized(monkeypatch):

@@ -373,6 +373,26 @@ def test_two_threads_encode_their_own_words() -> None:
     assert other.labels == ["boat", "bird"] and len(other.text_embeddings) == 2
 
 
+def test_threads_that_ask_at_once_get_their_own_words() -> None:
+    pipe = make_pipeline()
+    picture, together = Image.new("RGB", (40, 30), "red"), threading.Barrier(2)
+    questions = [["boat"], ["bird"]]
+    expected = [pipe(picture, candidate_labels=words) for words in questions]
+
+    def ask(number: int) -> list[list[dict[str, Any]]]:
+        answers = []
+        for _ in range(3):
+            together.wait(60)
+            answers.append(pipe(picture, candidate_labels=questions[number]))
+        return answers
+
+    with ThreadPoolExecutor(2) as pool:
+        for answers, right in zip(pool.map(ask, range(2)), expected, strict=True):
+            for segments in answers:
+                assert [segment["label"] for segment in segments] == [segment["label"] for segment in right]
+                assert [segment["score"] for segment in segments] == [segment["score"] for segment in right]
+
+
 def test_label_maps_are_made_where_the_logits_are() -> None:
     pipe = make_pipeline()
     pixel_values = pipe.preprocess(Image.new("RGB", (50, 40)))

@@ -102,16 +102,17 @@ def test_settings_that_do_not_fit_are_named(settings, message):
         predict_with_sliding_window(lambda pictures: pictures, settings.pop("pixel_values"), **settings)
 
 
+@pytest.mark.parametrize("odd", [torch.nan, torch.inf])
 @pytest.mark.parametrize("view", range(5))
 @pytest.mark.parametrize("predict", [predict_with_sliding_window, label_with_sliding_window])
-def test_no_pixel_is_labelled_by_what_is_no_number(predict, view):
+def test_no_pixel_is_labelled_by_what_is_no_number(predict, view, odd):
     seen = []
 
     def predict_logits(pictures):
         seen.append(len(pictures))
         logits = torch.zeros(len(pictures), 3, 4, 4)
         # One number of one view.
-        logits[0, 1, 2, 2] = torch.nan if len(seen) == view + 1 else 0
+        logits[0, 1, 2, 2] = odd if len(seen) == view + 1 else 0
         return logits
 
     with pytest.raises(ValueError, match="not numbers"):

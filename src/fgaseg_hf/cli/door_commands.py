@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .segmentation_options import limit_pixels
+
 MODEL_HELP = "A name (see fgaseg models), a folder, a file or an id on the Hugging Face Hub."
 
 
@@ -41,6 +43,8 @@ def serve(
     from ..inference.word_lists import read_words
 
     words = None if labels is None else list(read_words(labels))
+    # Pillow's own limit would stand below a higher one.
+    limit_pixels(max_megapixels)
     limits = ServiceLimits(
         max_bytes=int(max_megabytes * 2**20),
         max_pixels=int(max_megapixels * 1e6),

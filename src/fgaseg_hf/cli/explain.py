@@ -19,6 +19,7 @@ def explain(
     template: options.Template = None,
     topk: options.TopK = None,
     device: options.Device = None,
+    max_megapixels: options.MaxMegapixels = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that fgaseg did not write.")] = False,
 ) -> None:
     """Show how the model came to its answer: for each word the maps of the method's steps, as one figure.
@@ -29,6 +30,7 @@ def explain(
     from ..inference.output_marks import png_mark, refuse_others_files
     from ..inference.word_lists import read_words
 
+    options.limit_pixels(max_megapixels)
     words = None if labels is None else read_words(labels)
     if output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise ValueError(f"The figure would be saved as {output.name!r}: give a name that ends in .png or .jpg.")

@@ -38,6 +38,7 @@ def segment(
     topk: options.TopK = None,
     device: options.Device = None,
     dtype: options.DType = None,
+    max_megapixels: options.MaxMegapixels = None,
     formats: Annotated[
         str,
         typer.Option(
@@ -72,6 +73,7 @@ def segment(
     from ..inference.picture_search import find_pictures
     from ..inference.word_lists import parse_groups, read_words
 
+    options.limit_pixels(max_megapixels)
     kinds = check_formats(formats_to_write(formats, overlay))
     groups, synonyms = parse_groups(group or []), parse_groups(synonym or [], "--synonym")
     words = None if labels is None else read_words(labels)
@@ -159,6 +161,8 @@ def print_outcomes(outcomes: "Iterable[PictureOutcome]", as_json: bool) -> None:
                 typer.echo(json.dumps(outcome.to_dict(), ensure_ascii=False))
             elif outcome.result is not None:
                 typer.echo(f"{outcome.files[0]}: {outcome.result.describe()}")
+        # The next one may be as large, and is waited for here.
+        del outcome
 
 
 def example_picture() -> Path:

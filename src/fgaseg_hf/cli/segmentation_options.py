@@ -90,6 +90,16 @@ TopK = Annotated[
         show_default="the model's own",
     ),
 ]
+MaxMegapixels = Annotated[
+    float | None,
+    typer.Option(
+        "--max-megapixels",
+        min=0.01,
+        metavar="MILLIONS",
+        help="Refuse pictures of more pixels before they are decoded. One of 177 million takes about 2 GB.",
+        show_default="89",
+    ),
+]
 Device = Annotated[
     str | None,
     typer.Option(
@@ -102,3 +112,11 @@ DType = Annotated[
         metavar="TYPE", help="Float type to compute in: float32, float16 or bfloat16.", show_default="float32"
     ),
 ]
+
+
+def limit_pixels(max_megapixels: float | None) -> None:
+    """Applies `MaxMegapixels` to whatever this process decodes."""
+    if max_megapixels is not None:
+        from PIL import Image
+
+        Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)

@@ -28,6 +28,8 @@ from .word_encoding import Words
 FAILED_FILE = "failed.json"
 # Of each of the model's tensors, to tell models apart.
 VALUES_HASHED = 1024
+# How many pixels may be in memory at once, from reading a picture to writing its files; larger ones come one by one.
+PIXELS_UNDER_WAY = 2**26
 
 
 @dataclass(frozen=True)
@@ -166,9 +168,14 @@ class FolderJob:
                 self._write(number, picture, name, result, journal)
                 for (number, (picture, name)), result in zip(batch, results, strict=True)
             ],
+            weigh=lambda batch: sum(num_pixels_of(picture) for _, (picture, _) in batch),
+            max_weight=PIXELS_UNDER_WAY,
         )
         for batch in outcomes:
-            yield from batch
+            # Taken out one by one, so that what the caller is done with is let go of.
+            batch.reverse()
+            while batch:
+                yield batch.pop()
 
     def _compute(self, read: list[Image.Image | str]) -> list[Segmentation | str]:
         """Segments what could be read; if a batch fails, each picture by itself, to find the one at fault."""
@@ -236,6 +243,18 @@ def fingerprint_of(picture: FoundPicture) -> list[int] | None:
     except OSError:
         return None
     return [status.st_size, status.st_mtime_ns]
+
+
+def num_pixels_of(picture: FoundPicture) -> int:
+    """How many pixels a picture's file says that it has; 0 where only reading it can tell."""
+    try:
+        if picture.path is not None:
+            with Image.open(picture.path) as file:
+                return file.width * file.height
+    # Whatever is wrong with it, reading it will say.
+    except Exception:
+        return 0
+    return 0
 
 
 def _read_or_reason(picture: FoundPicture) -> Image.Image | str:

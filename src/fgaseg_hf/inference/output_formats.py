@@ -14,8 +14,9 @@ from .benchmark_palettes import cityscapes_pictures, pascal_voc_picture
 from .coco_export import coco_annotations, coco_panoptic
 from .labelling_tool_export import cvat_annotations, label_studio_task
 from .output_marks import MARK, png_mark
+from .png_writing import write_png
 from .polygon_export import geojson_features
-from .visualization import save_label_map
+from .visualization import overlay_in_bands, save_label_map
 
 if TYPE_CHECKING:
     from .segmentation import Segmentation
@@ -49,7 +50,7 @@ def _write_png(picture: Image.Image, path: Path, **settings: Any) -> None:
 
 
 def _write_overlay(result: "Segmentation", paths: Sequence[Path]) -> None:
-    _write_png(result.overlay(), paths[0], compress_level=OVERLAY_COMPRESSION)
+    write_png(paths[0], *overlay_in_bands(result.picture, result.label_map, result.class_names), OVERLAY_COMPRESSION)
 
 
 def _write_overlay_jpg(result: "Segmentation", paths: Sequence[Path]) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 
 from PIL import Image
 
+# Of a large picture so many are hashed at once.
+PIXELS_AT_ONCE = 2**20
+
 
 class PictureFeatures:
     """Keeps what does not depend on words, by the picture's pixels. May be used by several threads at once.
@@ -26,7 +29,7 @@ class PictureFeatures:
         """Gives a picture's features: those that are kept, or else computed and kept."""
         if not self.max_pictures:
             return compute()
-        key = hashlib.blake2b(picture.tobytes(), person=b"%d" % picture.width, digest_size=16).digest()
+        key = _hash_of(picture)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -38,6 +41,15 @@ class PictureFeatures:
             while len(self._kept) > self.max_pictures:
                 self._kept.popitem(last=False)
         return features
+
+
+def _hash_of(picture: Image.Image) -> bytes:
+    """Hashes size and pixels, a band at a time: the bytes of a large picture would be its memory once more."""
+    digest = hashlib.blake2b(person=b"%d" % picture.width, digest_size=16)
+    band_height = max(PIXELS_AT_ONCE // picture.width, 1)
+    for top in range(0, picture.height, band_height):
+        digest.update(picture.crop((0, top, picture.width, min(top + band_height, picture.height))).tobytes())
+    return digest.digest()
 
 
 __all__ = ["PictureFeatures"]

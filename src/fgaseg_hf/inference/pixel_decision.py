@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from ..model.label_maps import find_best_classes
 from ..model.semantic_postprocessing import UNLABELLED_ID
 
 Parts = Iterable[tuple[int, torch.Tensor]]
+
+# Larger pictures are decided so many pixels at a time, for what that takes to be small beside them.
+PIXELS_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class PixelDecision:
     Attributes:
         label_map: int16, or int32 where that does not number all labels, (height, width): places among the labels; -1
             where none is likely enough.
-        confidence: float32 (height, width): the probability of the pixel's label; of the background and of pixels
+        confidence: float16 (height, width): the probability of the pixel's label; of the background and of pixels
             without a label, one minus that of the likeliest other.
     """
 
@@ -50,20 +52,45 @@ def decide_pixels(
     Raises:
         ValueError: A score is not a number.
     """
+    dtype = torch.int16 if scores.shape[1] <= torch.iinfo(torch.int16).max else torch.int32
+    height, width = size
+    label_map = torch.empty(size, dtype=dtype, device=scores.device)
+    confidence = torch.empty(size, dtype=torch.float16, device=scores.device)
+    num_rows = max(PIXELS_AT_ONCE // width, 1)
+    for top in range(0, height, num_rows):
+        rows = slice(top, min(top + num_rows, height))
+        label_map[rows], confidence[rows] = _decide_rows(
+            scores, size, rows, dtype, parts_of=parts_of, background_index=background_index, threshold=threshold
+        )
+    return PixelDecision(label_map, confidence)
+
+
+def _decide_rows(
+    scores: torch.Tensor,
+    size: tuple[int, int],
+    rows: slice,
+    dtype: torch.dtype,
+    *,
+    parts_of: Callable[[torch.Tensor], Parts] | None,
+    background_index: int | None,
+    threshold: float | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Decides some rows of a picture; see [`decide_pixels`].
+
+    Returns:
+        The rows' label map, and their confidence in float32.
+    """
     num_labels = scores.shape[1]
     named = [place for place in range(num_labels) if place != background_index] or list(range(num_labels))
-    dtype = torch.int16 if num_labels <= torch.iinfo(torch.int16).max else torch.int32
-    label_map, best = find_best_classes(_parts(scores[:, named], parts_of), size, dtype=dtype)
+    label_map, best = find_best_classes(_parts(scores[:, named], parts_of), size, dtype=dtype, rows=rows)
+    is_background = None
     if background_index is not None and len(named) < num_labels:
         # Those behind the background's place move up by it.
         label_map += label_map >= background_index
-    is_background = None
-    if background_index is not None and len(named) < num_labels:
-        ((_, background),) = _parts(scores[:, background_index, None], parts_of)
-        floor = nn.functional.interpolate(background[None].float(), size=size, mode="bilinear", align_corners=False)
-        is_background = floor[0, 0] > best
+        background = _parts(scores[:, background_index, None], parts_of)
+        is_background = find_best_classes(background, size, rows=rows)[1] > best
         label_map.masked_fill_(is_background, background_index)
-    # In place, as all that is as large as the picture.
+    # In place, as all that is as large as the rows.
     confidence = best.sigmoid_() if parts_of is None else best
     if is_background is not None:
         confidence[is_background] = 1 - confidence[is_background]
@@ -71,7 +98,7 @@ def decide_pixels(
         is_unlabelled = confidence < threshold
         label_map.masked_fill_(is_unlabelled, UNLABELLED_ID)
         confidence[is_unlabelled] = 1 - confidence[is_unlabelled]
-    return PixelDecision(label_map, confidence)
+    return label_map, confidence
 
 
 def _parts(scores: torch.Tensor, parts_of: Callable[[torch.Tensor], Parts] | None) -> Parts:

@@ -3,6 +3,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, overload
@@ -14,6 +15,7 @@ from ..conversion.model_loading import LoadedModel, load_model
 from ..conversion.named_models import DEFAULT_MODEL
 from ..model.sliding_window import SlidingWindows
 from ..model.vocabulary import FGASegVocabulary
+from .bilinear_sampling import sample_bilinearly
 from .devices import choose_device, choose_dtype
 from .explanation import Explanation, explain_output
 from .overlapped_work import overlap_reading_and_writing
@@ -288,13 +290,14 @@ class Segmenter:
             output = self._forward(pixel_values=views, text_embeddings=words.text_embeddings)
             return words.label_logits(output.logits)
 
+        def normalise(pixels: Image.Image) -> torch.Tensor:
+            return self._pixel_values([pixels], do_resize=False)
+
+        windows = SlidingWindows.checked(self.model.config.image_size, batch_size=options.batch_size)
         results = []
         for name, picture in pictures:
-            pixel_values = self._pixel_values([picture], do_resize=False)
-            windows = SlidingWindows.checked(
-                pixel_values, self.model.config.image_size, None, 0.333, True, options.batch_size, None
-            )
-            scores = windows.predict(predict_logits, pixel_values[0])
+            resized = partial(sample_bilinearly, picture, normalise=normalise)
+            scores = windows.predict_resized(predict_logits, resized)
             parts_of = windows.probabilities_in_parts
             results.append(self._make_segmentation((name, picture), scores, words, options, parts_of))
         return results

@@ -4,7 +4,7 @@
 import colorsys
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ PANEL_COLOUR = (255, 255, 255)
 TEXT_COLOUR = (32, 32, 32)
 
 # Large pictures are drawn so many pixels at a time, for what that takes to be small beside them.
-PIXELS_AT_ONCE = 2**20
+PIXELS_AT_ONCE = 2**18
 
 
 def class_palette(num_classes: int) -> np.ndarray:
@@ -127,6 +127,20 @@ def draw_overlay(image: Image.Image, label_map: Any, class_names: Sequence[str],
     Raises:
         ValueError: The sizes differ, an id has no name, or `alpha` is out of range.
     """
+    return _joined(*overlay_in_bands(image, label_map, class_names, alpha))
+
+
+def overlay_in_bands(
+    image: Image.Image, label_map: Any, class_names: Sequence[str], alpha: float = 0.5
+) -> tuple[tuple[int, int], Iterator[Image.Image]]:
+    """Draws [`draw_overlay`] in bands, none of which needs those before it.
+
+    Returns:
+        Width and height of the whole, and its bands from the top to the bottom.
+
+    Raises:
+        ValueError: As there.
+    """
     ids = _label_ids(label_map)
     if ids.shape != (image.height, image.width):
         raise ValueError(
@@ -136,7 +150,7 @@ def draw_overlay(image: Image.Image, label_map: Any, class_names: Sequence[str],
     check_real("alpha", alpha, "an opacity from 0 to 1", 0, 1)
     _check_class_ids(ids, len(class_names))
     palette = class_palette(len(class_names))
-    return draw_with_legend(image, ids, palette, _legend_entries(ids, class_names, palette), alpha)
+    return _in_bands(image, ids, palette, _legend_entries(ids, class_names, palette), alpha)
 
 
 def draw_with_legend(
@@ -155,19 +169,46 @@ def draw_with_legend(
         entries: The legend's texts and colours; no colour for an empty swatch.
         alpha: Opacity of the colours.
     """
+    return _joined(*_in_bands(image, ids, palette, entries, alpha))
+
+
+def _joined(size: tuple[int, int], bands: Iterator[Image.Image]) -> Image.Image:
+    whole, top = Image.new("RGB", size), 0
+    for band in bands:
+        whole.paste(band, (0, top))
+        top += band.height
+    return whole
+
+
+def _in_bands(
+    image: Image.Image,
+    ids: np.ndarray,
+    palette: np.ndarray,
+    entries: Sequence[tuple[str, tuple[int, ...] | None]],
+    alpha: float,
+) -> tuple[tuple[int, int], Iterator[Image.Image]]:
+    """[`draw_with_legend`] as its size and its bands, all of one width."""
     # It imports PyTorch, which nobody needs who asks for the names of formats.
     from ..model.picture_arrays import picture_to_rgb
 
     picture = picture_to_rgb(image)
-    # The legend first: a canvas of its own would be the picture's size once more.
-    overlay = _canvas_with_legend(picture.size, entries)
-    for rows in _bands(ids.shape):
-        band = picture.crop((0, rows.start, picture.width, rows.stop))
-        # With the rows beside it, which decide whether its own are outlines.
-        around = slice(max(rows.start - 1, 0), rows.stop + 1)
-        outlines = _outlines(ids[around])[rows.start - around.start :][: rows.stop - rows.start]
-        overlay.paste(_blend(band, ids[rows], outlines, palette, alpha), (0, rows.start))
-    return overlay
+    legend = _draw_legend(picture.size, entries)
+
+    def bands() -> Iterator[Image.Image]:
+        for rows in _bands(ids.shape):
+            band = picture.crop((0, rows.start, picture.width, rows.stop))
+            # With the rows beside it, which decide whether its own are outlines.
+            around = slice(max(rows.start - 1, 0), rows.stop + 1)
+            outlines = _outlines(ids[around])[rows.start - around.start :][: rows.stop - rows.start]
+            drawn = _blend(band, ids[rows], outlines, palette, alpha)
+            if drawn.width < legend.width:
+                wider = Image.new("RGB", (legend.width, drawn.height), PANEL_COLOUR)
+                wider.paste(drawn)
+                drawn = wider
+            yield drawn
+        yield legend
+
+    return (legend.width, picture.height + legend.height), bands()
 
 
 def _blend(
@@ -218,28 +259,27 @@ def _percentage(share: float) -> str:
     return f"{share:.1%}" if share >= 0.001 else "<0.1%"
 
 
-def _canvas_with_legend(size: tuple[int, int], entries: Sequence[tuple[str, tuple[int, ...] | None]]) -> Image.Image:
-    """Writes swatches and texts in as many columns as fit below the place of a picture of such width and height."""
-    picture_width, picture_height = size
+def _draw_legend(size: tuple[int, int], entries: Sequence[tuple[str, tuple[int, ...] | None]]) -> Image.Image:
+    """Writes swatches and texts in as many columns as fit below a picture of such width and height."""
     font_size = max(11, min(40, round(min(size) / 26)))
     margin, swatch, line = font_size // 2, font_size, round(font_size * 1.6)
     written = [(*writable(text, font_size), colour) for text, colour in entries]
     text_width = max(int(np.ceil(font.getlength(text))) for font, text, _ in written)
     column = swatch + margin + text_width + 2 * margin
-    width = max(picture_width, column + margin)
+    width = max(size[0], column + margin)
     num_columns = max(1, (width - margin) // column)
     num_rows = -(-len(entries) // num_columns)
 
-    canvas = Image.new("RGB", (width, picture_height + num_rows * line + 2 * margin), PANEL_COLOUR)
-    draw = ImageDraw.Draw(canvas)
+    legend = Image.new("RGB", (width, num_rows * line + 2 * margin), PANEL_COLOUR)
+    draw = ImageDraw.Draw(legend)
     for position, (font, text, colour) in enumerate(written):
         # Row by row, so that the largest classes stand in the first line.
         row, col = divmod(position, num_columns)
-        left, top = margin + col * column, picture_height + margin + row * line
+        left, top = margin + col * column, margin + row * line
         box = (left, top + (line - swatch) // 2, left + swatch, top + (line - swatch) // 2 + swatch)
         draw.rectangle(box, fill=colour, outline=TEXT_COLOUR)
         draw.text((left + swatch + margin, top + line // 2), text, fill=TEXT_COLOUR, font=font, anchor="lm")
-    return canvas
+    return legend
 
 
 def label_map_picture(label_map: Any, num_classes: int) -> Image.Image:

@@ -1,11 +1,13 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Words as people write them: lists, lines, files, JSON, with the commas of several scripts."""
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from ..model.json_reading import parse_json
+from ..model.quoting import quote
 
 # Of Latin, Chinese and Japanese, and Arabic writing.
 COMMAS = ",，、،"
@@ -32,6 +34,8 @@ def read_words(words: str | Iterable[str], may_be_empty: bool = False) -> list[s
                 return []
             raise ValueError(f"The words are empty: give them as in {EXAMPLE}.")
         words = [word.strip() for word in split_words(text)]
+    if not isinstance(words, Iterable) or isinstance(words, bytes | dict):
+        raise ValueError(f"The words are {quote(words)}: give a list of words, or a text as in {EXAMPLE}.")
     names = list(words)
     for number, name in enumerate(names, start=1):
         # What is no text is refused where the words are encoded.
@@ -51,7 +55,7 @@ def split_words(text: str) -> list[str]:
     text = text.strip("\ufeff \t\r\n")
     if text.startswith("["):
         try:
-            words = json.loads(text)
+            words = parse_json(text)
         except ValueError as error:
             raise ValueError(f"The words {text[:60]!r} begin like a JSON list but are none ({error}).") from error
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):

@@ -40,6 +40,7 @@ def find_best_classes(
     size: tuple[int, int],
     num_classes_at_once: int | None = None,
     dtype: torch.dtype = torch.int64,
+    rows: slice | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Finds each pixel's best class of maps that are resized bilinearly (align_corners False) to a picture's size.
 
@@ -53,24 +54,28 @@ def find_best_classes(
         size: Height and width of the picture.
         num_classes_at_once: How many classes of a tile to resize at once; as many as fit into 64 MiB, if not given.
         dtype: Of the label map; a narrow one saves most of the memory that a large picture takes here.
+        rows: Which rows of the picture; all of them, if not given.
 
     Returns:
-        The label map and its classes' values in float32, both of the picture's size. Of equal classes the first
-        wins, again but for the last digit.
+        The label map and its classes' values in float32, both of the picture's size, or of so many rows of it. Of equal
+        classes the first wins, again but for the last digit.
 
     Raises:
-        ValueError: There is no class, a value is not a number, or `dtype` cannot number all classes.
+        ValueError: There is no class, a value is not a number or infinite, or `dtype` cannot number all classes.
     """
+    rows = slice(0, size[0]) if rows is None else rows
     best = label_map = None
     for start, maps in parts:
         if start + len(maps) - 1 > torch.iinfo(dtype).max:
             raise ValueError(f"There are {start + len(maps)} classes or more: {dtype} cannot number them.")
         if best is None or label_map is None:
-            best = torch.full(size, -torch.inf, dtype=working_dtype(maps.device), device=maps.device)
-            label_map = torch.zeros(size, dtype=dtype, device=maps.device)
-            rows, columns = (spans_of_axis(*lengths, maps) for lengths in zip(maps.shape[1:], size, strict=True))
+            shape = (rows.stop - rows.start, size[1])
+            best = torch.full(shape, -torch.inf, dtype=working_dtype(maps.device), device=maps.device)
+            label_map = torch.zeros(shape, dtype=dtype, device=maps.device)
+            row_spans = spans_of_axis(maps.shape[1], size[0], maps, rows)
+            columns = spans_of_axis(maps.shape[2], size[1], maps)
         classes = classes_that_can_win(maps, best)
-        for row in rows if len(classes) else ():
+        for row in row_spans if len(classes) else ():
             # Half precision would make ties out of neighbouring values.
             band = maps[classes, row.source].to(best.dtype)
             for column in columns:
@@ -129,27 +134,33 @@ def classes_that_can_win(maps: torch.Tensor, best: torch.Tensor) -> torch.Tensor
         Places of the other classes, rising.
 
     Raises:
-        ValueError: A value is not a number.
+        ValueError: A value is not a number, or infinite upwards.
     """
     finite = torch.finfo(torch.float32)
-    lowest, highest = (limit.to(best.dtype).clamp(finite.min, finite.max) for limit in maps.flatten(1).aminmax(dim=1))
+    limits = maps.flatten(1).aminmax(dim=1)
+    # One look for both: whichever value is no number makes the highest none.
+    check_are_numbers(limits.max.max())
+    lowest, highest = (limit.to(best.dtype).clamp(finite.min, finite.max) for limit in limits)
     bar = torch.maximum(lowest.max(), best.min())
-    check_are_numbers(bar)
     return (highest + ROUNDING * highest.abs() >= bar - ROUNDING * bar.abs()).nonzero().flatten()
 
 
 def check_are_numbers(values: torch.Tensor) -> None:
     """Refuses scores of broken weights and those that overflowed on their way: no pixel may be labelled by them.
 
+    Minus infinity is a class that takes no part.
+
     Raises:
-        ValueError: A value is not a number.
+        ValueError: A value is not a number, or infinite upwards.
     """
-    if values.isnan().any():
+    if not (values < torch.inf).all():
         if values.dtype == torch.float16:
-            raise ValueError("The scores hold values that are not numbers: compute them in float32 or bfloat16.")
+            raise ValueError(
+                "The scores hold values that are infinite or not numbers: compute them in float32 or bfloat16."
+            )
         raise ValueError(
-            "The scores hold values that are not numbers: the weights or the pictures do too, or were computed in "
-            "float16, which float32 and bfloat16 replace."
+            "The scores hold values that are infinite or not numbers: the weights or the pictures do too, or were "
+            "computed in float16, which float32 and bfloat16 replace."
         )
 
 
@@ -158,14 +169,18 @@ def working_dtype(device: torch.device) -> torch.dtype:
     return torch.float64 if device.type == "cuda" else torch.float32
 
 
-def spans_of_axis(source_length: int, target_length: int, like: torch.Tensor) -> list[ResizedSpan]:
+def spans_of_axis(
+    source_length: int, target_length: int, like: torch.Tensor, within: slice | None = None
+) -> list[ResizedSpan]:
     """Cuts an axis that is resized bilinearly (align_corners False) into stretches.
 
     Args:
         source_length: Of the old axis.
         target_length: Of the new axis.
         like: A tensor that gives the device.
+        within: Which part of the new axis is wanted, from whose start targets are counted; all of it, if not given.
     """
+    within = slice(0, target_length) if within is None else within
     identity = torch.eye(source_length, device=like.device)[None, None]
     size = (target_length, source_length)
     weights = nn.functional.interpolate(identity, size=size, mode="bilinear", align_corners=False)[0, 0]
@@ -174,9 +189,10 @@ def spans_of_axis(source_length: int, target_length: int, like: torch.Tensor) ->
         smallest, largest = PROCESSOR_TILE_SIDES
         side = min(max(PROCESSOR_VALUES_PER_SIDE * target_length // source_length, smallest), largest)
     spans = []
-    for start in range(0, target_length, side):
-        target = slice(start, min(start + side, target_length))
-        used = weights[target].any(dim=0).nonzero().flatten()
+    for start in range(within.start, within.stop, side):
+        stop = min(start + side, within.stop)
+        used = weights[start:stop].any(dim=0).nonzero().flatten()
         source = slice(int(used[0]), int(used[-1]) + 1)
-        spans.append(ResizedSpan(target, source, weights[target, source].to(working_dtype(like.device))))
+        target = slice(start - within.start, stop - within.start)
+        spans.append(ResizedSpan(target, source, weights[start:stop, source].to(working_dtype(like.device))))
     return spans

@@ -87,9 +87,8 @@ def predict_with_sliding_window(
     Raises:
         ValueError: If there is no picture, the windows do not tile the resized square, or a logit is not a number.
     """
-    windows = SlidingWindows.checked(
-        pixel_values, window_size, resized_size, overlap, use_whole_picture, batch_size, max_memory
-    )
+    _check_pictures(pixel_values)
+    windows = SlidingWindows.checked(window_size, resized_size, overlap, use_whole_picture, batch_size, max_memory)
     predicted = []
     for picture in pixel_values:
         size = (picture.shape[-2], picture.shape[-1])
@@ -136,9 +135,8 @@ def label_with_sliding_window(
     Raises:
         ValueError: As there.
     """
-    windows = SlidingWindows.checked(
-        pixel_values, window_size, resized_size, overlap, use_whole_picture, batch_size, max_memory
-    )
+    _check_pictures(pixel_values)
+    windows = SlidingWindows.checked(window_size, resized_size, overlap, use_whole_picture, batch_size, max_memory)
     labelled = []
     for picture in pixel_values:
         size = (picture.shape[-2], picture.shape[-1])
@@ -170,27 +168,18 @@ class SlidingWindows:
     @classmethod
     def checked(
         cls,
-        pixel_values: torch.Tensor | list[torch.Tensor],
         window_size: int,
-        resized_size: int | None,
-        overlap: float,
-        use_whole_picture: bool,
-        batch_size: int | None,
-        max_memory: int | None,
+        resized_size: int | None = None,
+        overlap: float = 0.333,
+        use_whole_picture: bool = True,
+        batch_size: int | None = None,
+        max_memory: int | None = None,
     ) -> "SlidingWindows":
         """Refuses settings that do not fit; see [`predict_with_sliding_window`].
 
         Raises:
-            ValueError: If there is no picture, or the windows do not tile the resized square.
+            ValueError: If the windows do not tile the resized square.
         """
-        if len(pixel_values) == 0:
-            raise ValueError("`pixel_values` is empty; give at least one picture.")
-        for picture in pixel_values:
-            if not isinstance(picture, torch.Tensor) or picture.dim() != 3 or 0 in picture.shape or picture.is_meta:
-                raise ValueError(
-                    "`pixel_values` holds something else than pictures: give a tensor (batch, channels, height, "
-                    "width), or a list of tensors (channels, height, width)."
-                )
         window_size = check_whole("window_size", window_size, "a side in pixels, 1 or more")
         stride = int(window_size * (1 - check_real("overlap", overlap, "0 or more and below 1")))
         if not 0 <= overlap < 1 or stride < 1:
@@ -215,19 +204,20 @@ class SlidingWindows:
             (views, classes, any height, any width): windows row by row, then the whole picture.
 
         Raises:
-            ValueError: A logit is not a number, or they have another shape.
+            ValueError: A logit is not a number or infinite upwards, or they have another shape.
         """
-        logits = self._predict_views(predict_logits, self.views_of(picture))
+        return self.predict_resized(predict_logits, lambda side: _resize(picture[None], (side, side)))
+
+    def predict_resized(
+        self, predict_logits: Callable[[torch.Tensor], torch.Tensor], resized: Callable[[int], torch.Tensor]
+    ) -> torch.Tensor:
+        """The same of a picture that is given by what makes it (1, channels, side, side), for any side."""
+        views = split_into_windows(resized(self.resized_size), self.window_size, self.stride)[0]
+        if self.use_whole_picture:
+            views = torch.cat((views, resized(self.window_size)))
+        logits = self._predict_views(predict_logits, views)
         check_are_numbers(logits)
         return logits
-
-    def views_of(self, picture: torch.Tensor) -> torch.Tensor:
-        """Resizes a picture (channels, height, width) and cuts it into (views, channels, window_size, window_size)."""
-        square = _resize(picture[None], (self.resized_size, self.resized_size))
-        views = split_into_windows(square, self.window_size, self.stride)[0]
-        if self.use_whole_picture:
-            views = torch.cat((views, _resize(picture[None], (self.window_size, self.window_size))))
-        return views
 
     def _predict_views(
         self, predict_logits: Callable[[torch.Tensor], torch.Tensor], views: torch.Tensor
@@ -264,6 +254,17 @@ class SlidingWindows:
                 yield start, (stitched + _resize(part[-1:], square)[0]) / 2
             else:
                 yield start, stitch_windows(part, square, self.stride)
+
+
+def _check_pictures(pixel_values: torch.Tensor | list[torch.Tensor]) -> None:
+    if len(pixel_values) == 0:
+        raise ValueError("`pixel_values` is empty; give at least one picture.")
+    for picture in pixel_values:
+        if not isinstance(picture, torch.Tensor) or picture.dim() != 3 or 0 in picture.shape or picture.is_meta:
+            raise ValueError(
+                "`pixel_values` holds something else than pictures: give a tensor (batch, channels, height, width), or "
+                "a list of tensors (channels, height, width)."
+            )
 
 
 def _resize(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
