@@ -17,7 +17,7 @@ from PIL import Image
 
 from fgaseg_hf import FGASegImageProcessorPil
 from fgaseg_hf.inference.visualization import draw_overlay
-from fgaseg_hf.model import picture_arrays, picture_reading
+from fgaseg_hf.model import picture_arrays, picture_reading, sixteen_bits
 from fgaseg_hf.model.label_map_reading import label_map_to_array
 from fgaseg_hf.model.picture_arrays import channel_layout, picture_to_array, picture_to_rgb, read_rgb
 from fgaseg_hf.model.picture_reading import open_picture
@@ -37,7 +37,7 @@ class Warnings(logging.Handler):
 @pytest.fixture
 def said() -> Any:
     handler = Warnings()
-    loggers = [picture_reading.logger, picture_arrays.logger]
+    loggers = [picture_reading.logger, picture_arrays.logger, sixteen_bits.logger]
     for logger in loggers:
         logger.addHandler(handler)
     yield handler.messages
@@ -122,6 +122,68 @@ def test_sixteen_bit_files_are_read_by_the_bits_that_they_use(
     assert np.asarray(read_rgb(tmp_path / "grey.png"))[..., 0].tolist() == expected
     assert picture_to_array(values)[0].tolist() == expected
     assert len(said) == (0 if bits == 16 else 2) and all(f"{bits} bits" in message for message in said)
+
+
+def sixteen_bit_png(values: np.ndarray) -> bytes:
+    """A PNG of 16 bits a value, of shape (height, width, 2, 3 or 4), which Pillow does not write."""
+    height, width, channels = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    )
+
+
+def sixteen_bit_tiff(values: np.ndarray, order: str) -> bytes:
+    """A TIFF of three colours of 16 bits in one strip, which Pillow does not write."""
+    height, width, _ = values.shape
+    short = lambda *numbers: (3, len(numbers), numbers)  # noqa: E731
+    tags = {256: short(width), 257: short(height), 258: (3, 3, (122,)), 259: short(1), 262: short(2)}
+    tags |= {273: (4, 1, (128,)), 277: short(3), 278: short(height), 279: (4, 1, (values.size * 2,))}
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    block = struct.pack(order + "H", len(tags))
+    for tag, (kind, count, numbers) in sorted(tags.items()):
+        is_short = kind == 3 and count == 1
+        block += struct.pack(order + "HHI", tag, kind, count)
+        block += struct.pack(order + ("HH" if is_short else "I"), *numbers, *([0] if is_short else []))
+    # The block begins at 8 and ends at 8 + 2 + 9 entries of 12 + 4 = 122, where the bits of each colour lie.
+    content = mark + struct.pack(order + "I", 8) + block + bytes(4) + struct.pack(order + "HHH", 16, 16, 16)
+    assert len(content) == 128
+    return content + values.astype(order + "u2").tobytes()
+
+
+@pytest.mark.parametrize("kind", ["png", "tif <", "tif >"])
+@pytest.mark.parametrize(("highest", "bits"), [(4095, 12), (65535, 16), (1000, 10), (200, 8)])
+def test_colours_of_sixteen_bits_are_read_by_the_bits_that_they_use(
+    tmp_path: Path, said: list[str], kind: str, highest: int, bits: int
+) -> None:
+    values = np.random.default_rng(0).integers(0, highest + 1, (5, 7, 3)).astype(np.uint16)
+    values[0, 0] = highest
+    path = tmp_path / f"colours.{kind[:3]}"
+    path.write_bytes(sixteen_bit_png(values) if kind == "png" else sixteen_bit_tiff(values, kind[-1]))
+    expected = np.rint(values.astype(float) * 255 / (2**bits - 1))
+    opened = Image.open(path)
+    # Twice the same opened one, of which the second time nothing is left to decode.
+    for source in (path, io.BytesIO(path.read_bytes()), opened, opened):
+        picture = Image.open(source) if isinstance(source, io.BytesIO) else source
+        np.testing.assert_array_equal(read_rgb(picture), expected)
+    # As arrays of the same values.
+    np.testing.assert_array_equal(picture_to_array(values), expected.transpose(2, 0, 1))
+    assert all(f"{bits} bits" in message for message in said) and bool(said) == (bits < 16)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_opacity_of_sixteen_bits_counts_by_itself(tmp_path: Path, channels: int) -> None:
+    values = np.full((2, 2, channels), 2048, np.uint16)
+    values[0, 0, :-1] = 4095
+    values[..., -1] = [[65535, 65535], [0, 32768]]
+    (tmp_path / "clear.png").write_bytes(sixteen_bit_png(values))
+    half = round(2048 * 255 / 4095)
+    assert np.asarray(read_rgb(tmp_path / "clear.png"))[..., 0].tolist() == [
+        [255, half],
+        [255, round((half * 128 + 255 * 127) / 255)],
+    ]
 
 
 def test_the_bits_that_a_tiff_declares_are_believed(tmp_path: Path, said: list[str]) -> None:
@@ -255,6 +317,8 @@ def test_shapes_of_two_meanings(said: list[str], kind: str, shape: tuple[int, ..
         (torch.zeros(3, 4, 4, device="meta"), "meta"),
         (torch.zeros(3, 4, 4).to_sparse(), "sparse"),
         (np.random.randn(3, 4, 4) * 2, "from 0 to 255"),
+        (np.full((3, 4, 4), np.inf, np.float32), "not finite"),
+        (Image.fromarray(np.full((4, 4), np.inf, np.float32)), "values go from"),
         (np.zeros((2, 2, 2, 2, 2), np.uint8), "shape"),
     ],
 )

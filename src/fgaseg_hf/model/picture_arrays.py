@@ -12,12 +12,11 @@ from transformers.utils import logging
 
 from .picture_reading import DECLARED_MAXIMUM, Source, name_picture, open_picture
 from .quoting import reason_of
+from .sixteen_bits import white_of
 
 logger = logging.get_logger(__name__)
 
 SIXTEEN_BIT_MAXIMUM = 2**16 - 1
-# How many bits of 16 cameras, microscopes and scanners fill.
-SIGNIFICANT_BITS = (8, 10, 12, 14, 16)
 # Larger pictures are converted by and by, for what a conversion needs on its way to be small beside the picture.
 PIXELS_AT_ONCE = 2**22
 CHANNEL_COUNTS = (1, 3, 4)
@@ -127,7 +126,7 @@ def to_eight_bits(
     if fractions_allowed and values.dtype.kind == "f" and highest <= 1:
         white: float = 1
     elif highest > 255 or (is_sixteen_bits and highest > 0):
-        white = declared_maximum if declared_maximum and declared_maximum >= highest else _white_of(float(highest))
+        white = declared_maximum if declared_maximum and declared_maximum >= highest else white_of(float(highest))
     else:
         white = 255
     if values.dtype.kind == "f":
@@ -135,16 +134,6 @@ def to_eight_bits(
     # One look-up a value, since scaling each in float64 would take eight bytes more.
     table = np.rint(np.arange(int(highest) + 1) * (255 / white)).astype(np.uint8)
     return table[values]
-
-
-def _white_of(highest: float) -> int:
-    bits = next(bits for bits in SIGNIFICANT_BITS if highest < 2**bits)
-    if bits < SIGNIFICANT_BITS[-1]:
-        logger.warning(
-            f"A picture of 16 bits has values up to {highest:g} only and is taken for one of {bits} bits: scale its "
-            "values by yourself if it is as dark as that."
-        )
-    return 2**bits - 1
 
 
 def to_numpy(array: np.ndarray | torch.Tensor) -> np.ndarray:
@@ -224,11 +213,13 @@ def picture_to_array(
     if isinstance(picture, str | os.PathLike | Image.Image):
         picture = open_picture(picture)
         pixels = np.asarray(picture_to_rgb(picture) if do_convert_rgb else picture)
+        _check_finite(pixels)
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
     array = to_numpy(picture)
     if array.size == 0:
         raise ValueError(f"Its shape is {array.shape}: give a picture with at least one pixel a side.")
+    _check_finite(array)
     if array.ndim == 2:
         array = array[None]
     else:
@@ -242,13 +233,16 @@ def picture_to_array(
     return _array_to_rgb(array, values_are_fractions) if do_convert_rgb else array
 
 
+def _check_finite(array: np.ndarray) -> None:
+    if array.dtype.kind == "f" and not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        raise ValueError("Some of its values are not finite: give numbers.")
+
+
 def _array_to_rgb(array: np.ndarray, values_are_fractions: bool) -> np.ndarray:
     """Makes three channels of 1, 3 or 4, which come first."""
     white = 255.0
     if array.dtype.kind == "f":
         lowest, highest = array.min(), array.max()
-        if not (np.isfinite(lowest) and np.isfinite(highest)):
-            raise ValueError("Some of its values are not finite: give numbers.")
         if not values_are_fractions and (lowest < 0 or highest > 255):
             raise ValueError(
                 f"Its values go from {lowest:g} to {highest:g}: give values from 0 to 255, or scaled ones with "

@@ -16,6 +16,7 @@ from PIL import Image
 from transformers.utils import logging
 
 from .quoting import quote, reason_of
+from .sixteen_bits import lower_halves_of
 
 logger = logging.get_logger(__name__)
 
@@ -96,8 +97,8 @@ def _unreadable_named(name: str) -> Iterator[None]:
         yield
     except Image.DecompressionBombError as error:
         raise ValueError(
-            f"Cannot read {name}: it has more pixels than the {Image.MAX_IMAGE_PIXELS} that are read; set "
-            "`PIL.Image.MAX_IMAGE_PIXELS` higher if you trust it."
+            f"Cannot read {name}: it has more pixels than the {Image.MAX_IMAGE_PIXELS} that are read; if you trust it, "
+            "set `PIL.Image.MAX_IMAGE_PIXELS` higher, or --max-megapixels on the command line."
         ) from error
     except Exception as error:
         reason = "no format that Pillow knows" if isinstance(error, Image.UnidentifiedImageError) else reason_of(error)
@@ -162,6 +163,25 @@ def _decode(file: Image.Image, name: str) -> Image.Image:
         raise Image.DecompressionBombError(str(file.width * file.height))
     _say_what_is_left_out(file, name)
     maximum = _declared_maximum(file)
+    lower_halves = lower_halves_of(file)
+    orientation = _load(file)
+    # Shares the pixels, for a copy of a large picture would cost as much as decoding it.
+    picture = file._new(file.im)
+    if lower_halves is not None:
+        with lower_halves.file as lower:
+            _load(lower)
+            lower_halves.join(picture)
+    if orientation in UPRIGHT:
+        picture = picture.transpose(UPRIGHT[orientation])
+        for key in METADATA_WITH_ORIENTATION:
+            picture.info.pop(key, None)
+    if maximum is not None:
+        picture.info[DECLARED_MAXIMUM] = maximum
+    return picture
+
+
+def _load(file: Image.Image) -> int:
+    """Decodes a picture as it is stored; returns which way that is."""
     if hasattr(file, "tag_v2"):
         orientation = _orientation_of(file)
         # A TIFF turns itself upright at the end of its decoding, where damaged metadata would cost the pixels too; and
@@ -177,15 +197,7 @@ def _decode(file: Image.Image, name: str) -> Image.Image:
         file.load()
         # Only now, for a PNG may end with its metadata.
         orientation = _orientation_of(file)
-    # Shares the pixels, for a copy of a large picture would cost as much as decoding it.
-    picture = file._new(file.im)
-    if orientation in UPRIGHT:
-        picture = picture.transpose(UPRIGHT[orientation])
-        for key in METADATA_WITH_ORIENTATION:
-            picture.info.pop(key, None)
-    if maximum is not None:
-        picture.info[DECLARED_MAXIMUM] = maximum
-    return picture
+    return orientation
 
 
 def _say_what_is_left_out(file: Image.Image, name: str) -> None:
