@@ -3,7 +3,10 @@
 
 import errno
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +132,31 @@ def test_what_is_written_reaches_the_disk_before_it_gets_its_name(
     (tmp_path / "new" / "file").write_text(json.dumps({}))
     run_folder.replace_folder(tmp_path / "new", tmp_path / "old")
     assert order == ["written file", "written new", "renamed new", f"written {tmp_path.name}"]
+
+
+def test_a_run_says_that_its_data_were_changed(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(inputs / "dataset", folder)
+    words = ("--dataset", str(folder), "--max_steps", "3", "--num_workers", "0")
+    run(inputs, tmp_path / "run", *words, "--stop_at_step", "1")
+    capsys.readouterr()
+    run(inputs, tmp_path / "run", *words, "--stop_at_step", "2", "--resume")
+    assert "were changed" not in capsys.readouterr().out
+    (path,) = folder.glob("data/train-*")
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(path).slice(1), path)
+    run(inputs, tmp_path / "run", *words, "--resume")
+    assert f"warning: the files of {folder} were changed since the run was last started" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_kills(tmp_path: Path) -> None:
+    """In its short form; `python tests/kill_and_resume.py train` has the long one."""
+    # In a process of its own: what forks must not have threads.
+    script = Path(__file__).parent.parent / "kill_and_resume.py"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(script), "train", "--kills", "5", "--size", "16"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=800)
+    assert done.returncode == 0 and "'killed': 5" in done.stdout, done.stdout + done.stderr

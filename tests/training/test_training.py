@@ -64,8 +64,11 @@ def make_rows(num_pictures: int, seed: int) -> Dataset:
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a data set, a tokenizer and a configuration file."""
-    folder = tmp_path_factory.mktemp("training")
+    return make_inputs(tmp_path_factory.mktemp("training"))
+
+
+def make_inputs(folder: Path) -> Path:
+    """Fills a folder with a data set, a tokenizer and a configuration file."""
     (folder / "dataset" / "data").mkdir(parents=True)
     for split, number in (("train", 12), ("validation", 5)):
         path = folder / "dataset" / "data" / f"{split}-00000-of-00001.parquet"

@@ -9,12 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..data.split_rows import folder_stamp
 from ..evaluation.run_description import write_atomically
 from .run_processes import RunProcesses
 from .training_log import LOG_FILE
 
 ARGUMENTS_FILE = "arguments.json"
 CHECKPOINT_FOLDER = "checkpoints"
+# Beside the arguments: what the data set's files looked like.
+DATA_FILES = "data_files"
 # Arguments that leave the weights as they are: a resumed run may change them.
 HARMLESS_ARGUMENTS = {
     "checkpoint_steps",
@@ -55,12 +58,17 @@ def open_run_folder(folder: Path, resume: bool) -> None:
 def record_arguments(
     folder: Path, groups: tuple[Any, ...], processes: RunProcesses, say: Callable[[str], None]
 ) -> None:
-    """Writes what the run was started with; on going on, says what changed, as it then is another run."""
+    """Writes what the run was started with; on going on, says what changed, as it then is another run.
+
+    The files of a data set that is a folder count as well: corrected label maps make another run, too.
+    """
     if not processes.is_main:
         return
     path = folder / ARGUMENTS_FILE
     arguments = {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
     arguments["num_processes"] = processes.number
+    is_folder = arguments["dataset"] is not None and Path(arguments["dataset"]).is_dir()
+    arguments[DATA_FILES] = folder_stamp(Path(arguments["dataset"])) if is_folder else None
     if path.is_file():
         before = read_arguments(folder)
         if before is None:
@@ -69,6 +77,11 @@ def record_arguments(
         if not arguments["streaming"]:
             changed -= ARGUMENTS_OF_STREAMS
         for name in sorted(changed - HARMLESS_ARGUMENTS):
+            if name == DATA_FILES:
+                # Not where another folder was named, which is said by itself, nor by runs of before this was kept.
+                if "dataset" not in changed and before is not None and DATA_FILES in before:
+                    say(f"warning: the files of {arguments['dataset']} were changed since the run was last started.")
+                continue
             say(f"warning: --{name} was {(before or {}).get(name)!r} before and is {arguments[name]!r} now.")
     write_atomically(path, json.dumps(arguments, indent=2) + "\n")
 
