@@ -10,7 +10,6 @@ more than a few lines of its input.
 
 import argparse
 import base64
-import io
 import json
 import logging
 import sys
@@ -28,7 +27,24 @@ import numpy as np
 import torch
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from odd_inputs import ODD, PICTURES, TEXTS, arrays, picture_files, pillow_pictures, usually
 from PIL import Image
+from program_doors import (
+    COMMAND_LINES,
+    DESCRIPTIONS,
+    METRICS,
+    REQUESTS,
+    WORDS,
+    checkpoint_files,
+    count_pixels,
+    describe,
+    has_service,
+    prepare_folder,
+    read_checkpoint_file,
+    read_word_list,
+    run_command,
+    serve,
+)
 from tiny_models import tiny_model, tiny_processor, tiny_vocabulary
 from transformers import pipeline
 
@@ -42,128 +58,6 @@ from fgaseg_hf.model.prompt_tokenizer import check_class_names
 from fgaseg_hf.model.sliding_window import label_with_sliding_window
 
 LONGEST_MESSAGE = 800
-MODES = ("1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "PA", "RGBa", "La", "I;16")
-
-DTYPES = st.sampled_from(
-    ("u1", "u2", ">u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8", "?", "c8", "U3", "O")
-)
-ODD = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.floats(),
-    st.text(max_size=8),
-    st.binary(max_size=8),
-    st.just({}),
-    st.just([]),
-)
-TEXTS = st.one_of(
-    st.text(max_size=12),
-    st.text(st.characters(codec=None), max_size=6),
-    st.sampled_from(["sky", "Sky ", "red  car", "café", "cafe\u0301", "a\nb", "\ud800", "天空", "x" * 3000, "{}", ""]),
-)
-
-
-RANKS = st.sampled_from((0, 1, 2, 3, 3, 3, 3, 3, 4, 5))
-HOW_OFTEN_USUAL = 4
-
-
-def usually(usual: st.SearchStrategy[Any], odd: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """What a door is made for four times in five, and something odd else."""
-    return st.integers(0, HOW_OFTEN_USUAL).flatmap(lambda number: odd if number == HOW_OFTEN_USUAL else usual)
-
-
-@st.composite
-def arrays(draw: Any, ranks: st.SearchStrategy[int] = RANKS, longest: int = 6) -> np.ndarray:
-    sides = usually(st.integers(1, longest), st.integers(0, longest))
-    shape = tuple(draw(sides) for _ in range(draw(ranks)))
-    if draw(usually(st.just(True), st.just(False))) and len(shape) == 3:
-        place = draw(st.sampled_from((0, 2)))
-        shape = (*shape[:place], draw(st.sampled_from((1, 3, 4))), *shape[place + 1 :])
-    dtype = np.dtype(draw(DTYPES))
-    if dtype.kind in "UO":
-        return np.full(shape, "x", dtype)
-    generator = np.random.default_rng(draw(st.integers(0, 2**16)))
-    highest = draw(st.sampled_from((1, 1.0, 255, 4095, 65535, 1e9)))
-    values = generator.random(shape) * highest - draw(st.sampled_from((0, 0, 0, highest / 2)))
-    with np.errstate(all="ignore"):
-        array = np.asarray(values).astype(dtype)
-    if dtype.kind in "fc" and array.size and draw(st.integers(0, 3)) == 0:
-        array.flat[draw(st.integers(0, array.size - 1))] = draw(st.sampled_from((np.nan, np.inf, -np.inf)))
-    return array
-
-
-@st.composite
-def tensors(draw: Any) -> torch.Tensor:
-    array = draw(arrays())
-    if array.dtype.kind in "UO" or array.dtype.byteorder == ">":
-        return torch.zeros(draw(st.sampled_from(((3, 4, 4), (4, 4, 3), (2, 2)))), device="meta")
-    tensor = torch.from_numpy(array)
-    if draw(st.integers(0, 3)) == 0:
-        tensor = tensor.to(draw(st.sampled_from((torch.bfloat16, torch.float16))))
-    return tensor
-
-
-@st.composite
-def pillow_pictures(draw: Any) -> Image.Image:
-    mode = draw(st.sampled_from(MODES))
-    picture = Image.new(mode, tuple(draw(usually(st.integers(1, 9), st.integers(0, 9))) for _ in range(2)))
-    if draw(st.booleans()):
-        picture.info["exif"] = draw(st.binary(max_size=40))
-    if draw(st.integers(0, 3)) == 0:
-        picture.info["transparency"] = draw(st.one_of(st.integers(-1, 300), st.binary(max_size=3)))
-    return picture
-
-
-PICTURES = usually(st.one_of(arrays(), tensors(), pillow_pictures()), ODD)
-
-
-@cache
-def whole_files() -> list[bytes]:
-    """Small files of every format that Pillow writes."""
-    files = []
-    pixels = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    for mode, picture_format in [
-        *[(mode, "PNG") for mode in ("1", "L", "P", "RGB", "RGBA", "I;16")],
-        *[(mode, "TIFF") for mode in ("1", "L", "P", "RGB", "CMYK", "F", "I;16")],
-        *[
-            ("RGB", name)
-            for name in ("JPEG", "BMP", "GIF", "PPM", "WEBP", "ICO", "TGA", "PCX", "SGI", "DDS", "JPEG2000")
-        ],
-    ]:
-        picture = (
-            Image.fromarray(pixels).convert(mode) if mode != "I;16" else Image.fromarray(pixels[..., 0] * np.uint16(9))
-        )
-        stream = io.BytesIO()
-        options = {"exif": exif} if picture_format in ("PNG", "JPEG", "WEBP", "TIFF") else {}
-        try:
-            picture.save(stream, picture_format, **options)
-        except (OSError, KeyError):  # not built into this Pillow
-            continue
-        files.append(stream.getvalue())
-    return files
-
-
-@st.composite
-def picture_files(draw: Any) -> bytes:
-    content = bytearray(draw(st.sampled_from(whole_files())))
-    for _ in range(draw(st.integers(0, 6))):
-        place = draw(st.integers(0, len(content) - 1))
-        kind = draw(st.integers(0, 3))
-        if kind == 0:
-            content[place] = draw(st.integers(0, 255))
-        elif kind == 1:
-            content[place : place + 4] = draw(st.binary(min_size=4, max_size=4))
-        elif kind == 2:
-            del content[place : place + draw(st.integers(1, 40))]
-        else:
-            content[place:place] = draw(st.binary(max_size=20))
-        if not content:
-            break
-    return bytes(content)
-
 
 # What is done at each door, and what must hold of an answer.
 
@@ -201,7 +95,7 @@ def post_process(logits_and_sizes: tuple[Any, Any], settings_of_call: dict[str, 
     logits, target_sizes = logits_and_sizes
     maps = image_processor().post_process_semantic_segmentation(logits, target_sizes, **settings_of_call)
     for label_map, picture_logits in zip(maps, logits, strict=True):
-        assert not picture_logits.float().isnan().any()
+        assert (picture_logits.float() < torch.inf).all()
         assert label_map.min() >= -1 and label_map.max() < len(picture_logits)
 
 
@@ -215,7 +109,7 @@ def resize_classes(logits: torch.Tensor, size: tuple[int, int], windows: bool) -
         logits = logits.float().clamp(torch.finfo(torch.float32).min / 2)
         resized = torch.nn.functional.interpolate(logits[None].float(), size=size, mode="bilinear")[0]
         torch.testing.assert_close(resized.gather(0, label_map[None])[0], best, atol=1e-4, rtol=1e-4)
-    assert label_map.shape == best.shape == size and not best.isnan().any() and not logits.isnan().any()
+    assert label_map.shape == best.shape == size and not best.isnan().any() and (logits < torch.inf).all()
 
 
 def make_vocabulary(settings_of_vocabulary: dict[str, Any]) -> None:
@@ -302,7 +196,7 @@ CLASS_MAPS = st.tuples(*[st.integers(1, 6)] * 3)
 def scores(shapes: st.SearchStrategy[tuple[int, ...]]) -> st.SearchStrategy[torch.Tensor]:
     """Logits of such shapes, at times with one value that is no number."""
     return st.builds(
-        _scores, shapes, DTYPES_OF_SCORES, st.sampled_from([0.0] * 4 + [np.nan, -np.inf]), st.integers(0, 99)
+        _scores, shapes, DTYPES_OF_SCORES, st.sampled_from([0.0] * 5 + [np.nan, np.inf, -np.inf]), st.integers(0, 99)
     )
 
 
@@ -422,7 +316,16 @@ DOORS = {
         8,
     ),
     "legends": Door(st.tuples(TEXTS), write_legend, 4),
+    "metric": Door(METRICS, count_pixels, 6),
+    "words": Door(st.tuples(WORDS), read_word_list, 6),
+    "checkpoints": Door(st.tuples(checkpoint_files()), read_checkpoint_file, 12),
+    "prepare": Door(st.tuples(st.integers(0, 2**32)), prepare_folder, 3),
+    "cards": Door(st.tuples(DESCRIPTIONS), describe, 4),
+    "command_line": Door(st.tuples(COMMAND_LINES), run_command, 2),
 }
+# Where the packages of the extra `serve` are.
+if has_service():
+    DOORS["service"] = Door(st.tuples(REQUESTS), serve, 5)
 
 
 @dataclass

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,30 @@ def test_refusals(client: TestClient, status: int, fields: dict[str, Any], word:
     assert word in answer.json()["detail"]
     assert len(answer.text) < 1000
     assert "fgaseg_hf/" not in answer.text
+
+
+def test_requests_reach_no_file_and_no_address(client: TestClient, tmp_path: Path) -> None:
+    asked: list[Any] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/x.png"
+        path = tmp_path / "picture.png"
+        path.write_bytes(png())
+        for place in (address, str(path), f"file://{path}"):
+            encoded = base64.b64encode(place.encode()).decode()
+            for picture in (place, encoded, f"data:image/png;base64,{encoded}"):
+                asked.append(client.post("/segment", json=question(picture=picture, words=["sky"])))
+                asked.append(client.post("/", json={"inputs": picture}))
+            asked.append(client.post("/", content=place.encode(), headers={"content-type": "image/png"}))
+            asked.append(client.post("/segment/file", files={"picture": place.encode()}, data={"words": "sky"}))
+            asked.append(client.post("/segment", json=question(words=[f"@{path}"])))
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    *others, _ = asked
+    assert {answer.status_code for answer in others} <= {200, 422}
+    # A word that looks like a file's name is that word.
+    assert all(answer.status_code == 422 for number, answer in enumerate(asked) if number % 9 != 8)
+    assert all(b"PNG" not in answer.content for answer in asked)
 
 
 def test_a_body_without_a_length_is_counted(client: TestClient) -> None:

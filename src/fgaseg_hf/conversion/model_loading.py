@@ -1,7 +1,6 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Any name of a model -> the model and its processor, ready to segment."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from huggingface_hub.utils import logging as hub_logging
 from transformers.utils import logging as transformers_logging
 
 from ..model.configuration_fgaseg import FGASegConfig
+from ..model.json_reading import parse_json
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
 from ..model.processing_fgaseg import FGASegProcessor
 from ..release.checkpoint_files import check_architecture
@@ -108,7 +108,7 @@ def adapter_settings(place: str) -> dict[str, Any] | None:
     if not path.is_file() or (path.parent / "config.json").is_file():
         return None
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(settings["base_model_name_or_path"], str):
             raise ValueError("it names no base model")
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -14,6 +14,7 @@ from filelock import FileLock
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, snapshot_download
 
 from ..model.configuration_fgaseg import FGASegConfig
+from ..model.json_reading import parse_json
 from .clip_checkpoints import load_training_free
 from .conversion_plan import plan_conversion
 from .model_conversion import convert_checkpoint
@@ -123,7 +124,7 @@ def convert_weight_file(path: Path) -> Path:
 def origin_of(folder: Path) -> Mapping[str, Any]:
     """What a converted folder was made of; empty for other folders."""
     path = folder / ORIGIN_FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return parse_json(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def sha256_of(path: Path) -> str:

@@ -48,6 +48,13 @@ def load_split(
         return datasets.load_dataset(path, subset, split=split, revision=revision, streaming=streaming, **key)
     except (FileNotFoundError, ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
         raise ValueError(f"There is no data set {path!r}, neither as a folder nor (reachable) on the Hub.") from error
+    except RuntimeError as error:
+        if "script" not in str(error):
+            raise
+        raise ValueError(
+            f"The data set {path!r} has a loading script, which is code and is not run: take {folder.name}.py away, or "
+            "name the data set's files as Parquet."
+        ) from error
     except (datasets.exceptions.DatasetGenerationError, pyarrow.ArrowException) as error:
         reason = reason_of(error.__cause__ or error)
         raise ValueError(f"The files of the data set {path!r} cannot be read ({reason}).") from error

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..model.json_reading import parse_json as read_json
 from ..model.quoting import quote
 
 
@@ -53,8 +54,8 @@ def parse_json(text: str, subject: str) -> Any:
         ValueError: it is no JSON, or nested too deep.
     """
     try:
-        return json.loads(text)
+        return read_json(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{subject} is no JSON (line {error.lineno}: {error.msg}).") from error
-    except RecursionError as error:
-        raise ValueError(f"{subject} is nested too deep to be read.") from error
+    except ValueError as error:
+        raise ValueError(f"{subject} is {error} to be read.") from error

@@ -102,8 +102,8 @@ def check_words(input_ids: torch.Tensor | None, text_embeddings: torch.Tensor | 
 def check_token_ids(input_ids: torch.Tensor, config: FGASegConfig) -> None:
     """Refuses what are no token ids of the text tower.
 
-    Their values are looked at on the processor alone, and not in a program that is being made: elsewhere it would have
-    to wait for them.
+    Their values are looked at wherever they lie, since an accelerator's own refusal ends the process; but not in a
+    program that is being made, which would end there.
 
     Args:
         input_ids: (names, length) or (names, templates, length).
@@ -115,10 +115,11 @@ def check_token_ids(input_ids: torch.Tensor, config: FGASegConfig) -> None:
     if input_ids.is_floating_point() or input_ids.is_complex() or input_ids.dtype == torch.bool:
         raise ValueError(f"`input_ids` is of {input_ids.dtype}; give whole numbers, as the processor does.")
     is_program = torch.compiler.is_compiling() or torch.jit.is_tracing() or type(input_ids) is not torch.Tensor
-    if is_program or input_ids.device.type != "cpu" or input_ids.numel() == 0:
+    if is_program or input_ids.is_meta or input_ids.numel() == 0:
         return
     text_config: Any = config.text_config
-    lowest, highest = int(input_ids.min()), int(input_ids.max())
+    # Both at once: an accelerator is waited for a single time.
+    lowest, highest = torch.stack(input_ids.aminmax()).tolist()
     if lowest < 0 or highest >= text_config.vocab_size:
         raise ValueError(
             f"`input_ids` go from {lowest} to {highest}, and the text tower has {text_config.vocab_size} tokens; "

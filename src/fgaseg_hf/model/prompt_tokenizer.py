@@ -11,6 +11,7 @@ from typing import Any
 from transformers import AutoTokenizer, BatchFeature, CLIPTokenizer
 from transformers.utils import PROCESSOR_NAME, cached_file
 
+from .json_reading import parse_json
 from .phrases import check_phrase, normalise_phrase
 from .quoting import quote
 
@@ -175,7 +176,7 @@ class FGASegPromptTokenizer:
         if tokenizer_file is None:
             raise ValueError(f"{os.fspath(source)} has no tokenizer; save the tokenizer into the same folder.")
         try:
-            settings = json.loads(Path(tokenizer_file).read_text(encoding="utf-8"))
+            settings = parse_json(Path(tokenizer_file).read_text(encoding="utf-8"))
             if str(settings.get("tokenizer_class")).startswith("CLIPTokenizer"):
                 # By its own class: the automatic one asks whether the checkpoint's code may run, and needs none of it.
                 tokenizer: Any = CLIPTokenizer.from_pretrained(source, **hub_kwargs)
@@ -192,7 +193,7 @@ class FGASegPromptTokenizer:
         settings = {}
         processor_file = found[PROCESSOR_NAME]
         if processor_file is not None:
-            settings = json.loads(Path(processor_file).read_text(encoding="utf-8"))
+            settings = parse_json(Path(processor_file).read_text(encoding="utf-8"))
         return cls(tokenizer, check_templates(settings.get("prompt_templates") or [DEFAULT_PROMPT_TEMPLATE]))
 
     def __call__(self, text: Sequence[str], return_tensors: str = "pt") -> BatchFeature:

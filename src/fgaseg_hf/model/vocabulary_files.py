@@ -14,6 +14,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from transformers.utils import cached_file
 
+from .json_reading import parse_json
 from .text_encoding import FGASegTextEncoding
 
 VOCABULARY_FILE = "vocabulary.json"
@@ -89,7 +90,7 @@ def read_vocabulary_files(
     Raises:
         ValueError: The files are of another format, do not belong together, or were changed.
     """
-    description = json.loads(_read(source, VOCABULARY_FILE, hub_kwargs))
+    description = parse_json(_read(source, VOCABULARY_FILE, hub_kwargs))
     version = description["format_version"]
     if version != FORMAT_VERSION:
         raise ValueError(f"its format is {version!r}, and this program reads {FORMAT_VERSION}")

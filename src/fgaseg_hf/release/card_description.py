@@ -64,7 +64,7 @@ class CardDescription:
         if path is not None:
             try:
                 values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-            except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
                 reason = " ".join(str(error).split())
                 raise ValueError(
                     f"The description {str(path)!r} cannot be read ({reason}): give a YAML file."

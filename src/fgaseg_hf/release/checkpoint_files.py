@@ -1,7 +1,6 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Where a checkpoint lies and what its files hold: headers and tensors, one at a time, here or on the Hub."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from transformers import PreTrainedConfig
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
 from ..model.configuration_fgaseg import FGASegConfig
+from ..model.json_reading import parse_json
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def list_weight_files(folder: Path) -> tuple[str, ...]:
             f"There are no weights in {str(folder)!r}: it needs a {SAFE_WEIGHTS_NAME}, as `save_pretrained` writes it."
         )
     try:
-        files = tuple(sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())))
+        files = tuple(sorted(set(parse_json(index.read_text(encoding="utf-8"))["weight_map"].values())))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"The index {str(index)!r} cannot be read: save or download the model anew.") from error
     for name in files:

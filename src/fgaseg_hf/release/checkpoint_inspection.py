@@ -1,7 +1,6 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """What a checkpoint holds, read from its configuration and its weights' headers."""
 
-import json
 import os
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
 from ..model.configuration_fgaseg import FGASegConfig
+from ..model.json_reading import parse_json
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation, FGASegModel
 from ..model.vocabulary import FGASegVocabulary
 from ..model.vocabulary_files import VOCABULARY_FILE
@@ -297,7 +297,7 @@ def _summarise_vocabulary(
         return None
     try:
         path = hf_hub_download(source, VOCABULARY_FILE) if folder is None else folder / VOCABULARY_FILE
-        description = json.loads(Path(path).read_text(encoding="utf-8"))
+        description = parse_json(Path(path).read_text(encoding="utf-8"))
         settings = ("names", "synonyms", "groups", "templates", "background", "background_threshold")
         # The description alone: its embeddings stay where they are.
         vocabulary = FGASegVocabulary(**{name: description[name] for name in settings})

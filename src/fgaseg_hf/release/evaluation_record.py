@@ -1,12 +1,12 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Result files of `evaluate.py`: read, checked, and without folders of the machine that wrote them."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from ..model.json_reading import parse_json
 from .checkpoint_hashes import hash_config
 from .checkpoint_inspection import CheckpointInspection
 
@@ -31,7 +31,7 @@ class EvaluationRecord:
             ValueError: It cannot be read, or is no such file.
         """
         try:
-            report = json.loads(Path(path).read_text(encoding="utf-8"))
+            report = parse_json(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"The result {str(path)!r} cannot be read: give a file of training/evaluate.py."

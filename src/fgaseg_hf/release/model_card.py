@@ -90,7 +90,7 @@ def check_model_card(card: str, records: Sequence[EvaluationRecord]) -> ModelCar
     """
     try:
         parsed = ModelCard(card)
-    except (ValueError, TypeError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"The head of the model card cannot be read ({reason}): make the card anew.") from error
     data: Any = parsed.data

@@ -1,11 +1,11 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """What a run left to be released: its checkpoint and its results."""
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..model.json_reading import parse_json
 from .evaluation_record import EvaluationRecord, is_evaluation_report
 
 # Which of a run's checkpoints is released if none is named: the first that is there.
@@ -78,7 +78,7 @@ def find_results(
 
 def _is_result_file(path: Path) -> bool:
     try:
-        return is_evaluation_report(json.loads(path.read_text(encoding="utf-8")))
+        return is_evaluation_report(parse_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return False
 
