@@ -3,6 +3,7 @@
 
 import os
 
+import numpy as np
 import pytest
 import torch
 from hub_server import HubRepository, local_hub
@@ -19,7 +20,7 @@ TENSORS = {"visual.proj": torch.arange(6.0).view(2, 3), "logit_scale": torch.ten
 
 
 @pytest.mark.parametrize("is_zip", [True, False])
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
 @pytest.mark.parametrize("wrapper", [None, "model", "state_dict"])
 def test_weights_are_taken_out_of_what_is_around_them(tmp_path, is_zip, prefix, wrapper):
     content = {f"{prefix}{name}": tensor for name, tensor in TENSORS.items()}
@@ -31,6 +32,14 @@ def test_weights_are_taken_out_of_what_is_around_them(tmp_path, is_zip, prefix, 
     assert all(torch.equal(checkpoint.tensors[name], tensor) for name, tensor in TENSORS.items())
     assert checkpoint.left_out == ([] if wrapper is None else ["optimizer", "epoch"])
     assert checkpoint.container == "pytorch" and checkpoint.config is None
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_numbers_of_numpy_are_no_code(tmp_path, is_zip):
+    content = {"model": TENSORS, "best": np.float64(0.5), "epoch": np.int64(3), "is_last": np.bool_(True)}
+    torch.save(content, tmp_path / "m.pth", _use_new_zipfile_serialization=is_zip)
+    checkpoint = read_checkpoint(tmp_path / "m.pth")
+    assert checkpoint.tensors.keys() == TENSORS.keys() and checkpoint.left_out == ["best", "epoch", "is_last"]
 
 
 def test_a_prefix_of_some_names_is_a_part_of_them(tmp_path):

@@ -1,6 +1,7 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Every source becomes a whole folder, bad ones one sentence, and released files come back bit by bit."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -147,6 +148,12 @@ def test_openclip_files(tmp_path, tokenizer_folder, container):
     plan = plan_conversion(tmp_path / "clip", overrides=SMALL_HEAD)
     assert plan.config.vision_config.hidden_act == "gelu"
     assert any("--activation quick_gelu" in note for note in plan.notes)
+    # As OpenCLIP's repositories have it beside their weights.
+    settings = {"model_cfg": {"embed_dim": 64, "quick_gelu": True}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(settings))
+    beside = plan_conversion(tmp_path / "clip", overrides=SMALL_HEAD)
+    assert beside.config.vision_config.hidden_act == "quick_gelu" and not beside.notes
+    (tmp_path / "open_clip_config.json").unlink()
     plan = convert_checkpoint(
         tmp_path / "clip",
         tmp_path / "folder",

@@ -60,6 +60,20 @@ def test_onnx_encodes_words(onnx_files: list[Path], class_names: list[str]) -> N
 
 
 @pytest.mark.slow
+def test_onnx_encodes_words_of_several_templates(onnx_files: list[Path]) -> None:
+    """As docs/export.md has it: prompts one by one, and of each word the mean."""
+    processor = tiny_processor()
+    processor.prompt_templates = ["a photo of a {}", "{} there"]
+    input_ids = processor(text=CLASS_NAMES, return_tensors="pt")["input_ids"]
+    assert input_ids.dim() == 3
+    with torch.no_grad():
+        expected = tiny_model(num_kept_classes=3, **SMALL).get_text_embeddings(input_ids)
+    found = run_onnx(onnx_files[1], {"input_ids": input_ids.flatten(0, 1)}).unflatten(0, input_ids.shape[:2])
+    found = torch.nn.functional.normalize(found.mean(dim=1), dim=-1)
+    torch.testing.assert_close(found, expected, **TOLERANCE)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{}, {"num_kept_classes": 3, "class_limit": None}], ids=str)
 def test_program_computes_what_the_model_computes(fields: dict[str, Any]) -> None:
     model = tiny_model(**fields, **SMALL).train()

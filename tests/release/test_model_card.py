@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from fgaseg_hf import FGASegVocabulary
 from fgaseg_hf.cli.main import app
 from fgaseg_hf.release.card_description import CardDescription
-from fgaseg_hf.release.card_measurements import make_eval_results
+from fgaseg_hf.release.card_measurements import format_table, make_eval_results
 from fgaseg_hf.release.checkpoint_inspection import CheckpointInspection, inspect_checkpoint
 from fgaseg_hf.release.evaluation_record import EvaluationRecord, without_local_folders
 from fgaseg_hf.release.model_card import check_model_card, make_model_card
@@ -330,3 +330,12 @@ def test_the_code_of_each_card_of_the_repository_runs(path: Path) -> None:
 def test_descriptions_of_the_repository_name_their_card() -> None:
     for path in CARDS:
         assert yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8"))["name"] == path.stem
+
+
+def test_class_names_stay_in_their_cells() -> None:
+    table = format_table(["class", "IoU"], [["sky\n# heading", "1"], ["<script>alert()</script>", "2"], ["a|b", "3"]])
+    assert table.splitlines()[2:] == [
+        "| sky # heading | 1 |",
+        "| &lt;script>alert()&lt;/script> | 2 |",
+        "| a\\|b | 3 |",
+    ]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .segmentation_options import limit_pixels
+from .segmentation_options import limit_pixels, refuse_what_is_no_number
 
 MODEL_HELP = "A name (see fgaseg models), a folder, a file or an id on the Hugging Face Hub."
 
@@ -43,6 +43,8 @@ def serve(
     from ..inference.word_lists import read_words
 
     words = None if labels is None else list(read_words(labels))
+    refuse_what_is_no_number("--max-megabytes", max_megabytes)
+    refuse_what_is_no_number("--timeout", timeout)
     # Pillow's own limit would stand below a higher one.
     limit_pixels(max_megapixels)
     limits = ServiceLimits(

@@ -44,15 +44,14 @@ def export(
     from ..conversion.model_loading import adapter_settings, find_model, load_model
     from ..export.exported_parts import check_exportable
     from ..export.onnx_export import export_to_onnx
-    from ..model.configuration_fgaseg import FGASegConfig
-    from ..release.checkpoint_files import check_architecture
+    from ..release.checkpoint_files import check_architecture, read_config
 
     overrides: dict[str, Any] = {} if topk is None else {"num_kept_classes": topk}
     place = find_model(model)
     if adapter_settings(place) is None:
         # What forbids it is found out before weights are read.
         check_architecture(place)
-        check_exportable(FGASegConfig.from_pretrained(place, **overrides))
+        check_exportable(read_config(place, **overrides))
     loaded = load_model(model, **overrides)
     check_exportable(loaded.model.config)
     written = export_to_onnx(

@@ -1,6 +1,7 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """Options of the commands that segment pictures."""
 
+import math
 from typing import Annotated
 
 import typer
@@ -115,8 +116,24 @@ DType = Annotated[
 
 
 def limit_pixels(max_megapixels: float | None) -> None:
-    """Applies `MaxMegapixels` to whatever this process decodes."""
-    if max_megapixels is not None:
-        from PIL import Image
+    """Applies `MaxMegapixels` to whatever this process decodes.
 
-        Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
+    Raises:
+        ValueError: It is no number.
+    """
+    if max_megapixels is None:
+        return
+    from PIL import Image
+
+    refuse_what_is_no_number("--max-megapixels", max_megapixels)
+    Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
+
+
+def refuse_what_is_no_number(option: str, value: float) -> None:
+    """Refuses `inf` and `nan`, which are floats to a command line.
+
+    Raises:
+        ValueError: It is one of these.
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"{option} is {value}: give a number.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from huggingface_hub import hf_hub_download, snapshot_download
 from safetensors import safe_open
@@ -168,8 +169,9 @@ def _read_pytorch(path: Path, is_zip: bool) -> Checkpoint:
         with warnings.catch_warnings():
             # What PyTorch has to say about old formats is no concern of who converts them.
             warnings.simplefilter("ignore")
-            # Only the newer, zip-based format can be mapped.
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+            # Only the newer, zip-based format can be mapped. Scores and rates that lie beside the weights are often NumPy's.
+            with torch.serialization.safe_globals(_numpy_scalars()):
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
         called = re.search(r"(?:GLOBAL|global:?)\s+`?([\w.]+)", str(error))
         if called:
@@ -191,6 +193,13 @@ def _read_pytorch(path: Path, is_zip: bool) -> Checkpoint:
     return Checkpoint(path, tensors, "pytorch", left_out)
 
 
+def _numpy_scalars() -> list[Any]:
+    """What a pickle makes numbers of NumPy with: they hold bytes of a plain type, and nothing is run."""
+    scalar = np.float64(0).__reduce__()[0]
+    types = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "?")]
+    return [np.dtype, *types, (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar")]
+
+
 def _unwrap(content: Any, path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
     """Takes the weights out of what training code saves around them."""
     left_out: list[str] = []
@@ -206,9 +215,9 @@ def _unwrap(content: Any, path: Path) -> tuple[dict[str, torch.Tensor], list[str
     tensors = {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
     if not tensors:
         raise ValueError(f"The file {str(path)!r} holds no tensors: name the file with the weights.")
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    # In either order, and several times over.
+    while prefix := next((prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in tensors)), None):
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors, left_out
 
 

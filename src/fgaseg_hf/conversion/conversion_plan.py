@@ -14,11 +14,14 @@ from ..model.clip_dense_features import default_image_size, is_clip_parameter
 from ..model.configuration_fgaseg import FGASegConfig
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
 from .checkpoint_conversion import convert_released_tensors
-from .checkpoint_sources import Checkpoint, find_checkpoint, read_checkpoint
+from .checkpoint_sources import Checkpoint, find_checkpoint, read_checkpoint, read_json
 from .clip_conversion import clip_config_fields, convert_clip_state_dict, has_openai_marks, is_clip_state_dict
 from .released_config import released_config
 
 Activation = Literal["gelu", "quick_gelu"]
+
+
+OPEN_CLIP_CONFIG = "open_clip_config.json"
 
 
 @dataclass
@@ -178,6 +181,8 @@ def _plan_clip_state_dict(
     checkpoint: Checkpoint, activation: Activation | None, overrides: dict[str, Any]
 ) -> ConversionPlan:
     is_openai = checkpoint.container == "torchscript" or has_openai_marks(checkpoint.tensors)
+    if activation is None and not is_openai:
+        activation = _activation_beside(checkpoint.path)
     chosen = activation or ("quick_gelu" if is_openai else "gelu")
     config = _build_clip_config(clip_config_fields(checkpoint.tensors, chosen), overrides, checkpoint.path)
     state_dict, left_out, unknown = convert_clip_state_dict(checkpoint.tensors)
@@ -192,6 +197,16 @@ def _plan_clip_state_dict(
             "quick_gelu if the model was trained with QuickGELU (OpenAI's weights, MetaCLIP's, DFN's)"
         )
     return plan
+
+
+def _activation_beside(path: Path) -> Activation | None:
+    """What OpenCLIP's own settings say, where they lie beside the weights."""
+    settings_file = (path if path.is_dir() else path.parent) / OPEN_CLIP_CONFIG
+    if not settings_file.is_file():
+        return None
+    settings = read_json(settings_file)
+    of_model = settings.get("model_cfg", settings)
+    return "quick_gelu" if isinstance(of_model, dict) and of_model.get("quick_gelu") is True else "gelu"
 
 
 def _plan_released(checkpoint: Checkpoint, activation: Activation | None, overrides: dict[str, Any]) -> ConversionPlan:

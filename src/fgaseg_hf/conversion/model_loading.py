@@ -15,7 +15,7 @@ from ..model.configuration_fgaseg import FGASegConfig
 from ..model.json_reading import parse_json
 from ..model.modeling_fgaseg import FGASegForSemanticSegmentation
 from ..model.processing_fgaseg import FGASegProcessor
-from ..release.checkpoint_files import check_architecture
+from ..release.checkpoint_files import check_architecture, read_config
 from .checkpoint_sources import find_checkpoint
 from .clip_checkpoints import load_training_free
 from .model_store import WEIGHT_FILES, convert_weight_file, fetch_named_model, origin_of
@@ -151,11 +151,18 @@ def load_checkpoint(
     """
     with quiet_transformers():
         check_architecture(source)
+    with quiet_transformers():
+        config = read_config(source, **overrides)
     with quiet_transformers(), broken_checkpoints_named(source):
-        config = FGASegConfig.from_pretrained(source, **overrides)
         processor = FGASegProcessor.from_pretrained(source)
         model, loading_info = FGASegForSemanticSegmentation.from_pretrained(
-            source, config=config, dtype=dtype, output_loading_info=True
+            source, config=config, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    if mismatched := sorted(loading_info["mismatched_keys"]):
+        name, stored, wanted = mismatched[0]
+        raise ValueError(
+            f"The model {source!r} has {len(mismatched)} of its weights in other shapes than its config.json says "
+            f"({name}: {tuple(stored)}, not {tuple(wanted)}): save or download it anew."
         )
     if missing := sorted(loading_info["missing_keys"]):
         raise ValueError(
@@ -172,6 +179,9 @@ def broken_checkpoints_named(source: str) -> Iterator[None]:
     # A checkpoint can be broken in as many ways as there are libraries that read it.
     except Exception as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
+        # Transformers' report is not shown here.
+        if "above report" in reason:
+            reason = "some of its weights have other shapes than its config.json says"
         raise ValueError(f"The model {source!r} cannot be loaded ({reason}): save or download it anew.") from error
 
 

@@ -23,6 +23,10 @@ def check_pictures(pixel_values: torch.Tensor | None, config: FGASegConfig) -> t
     Raises:
         ValueError: If they are missing, or of another shape.
     """
+    if torch.jit.is_tracing():
+        raise ValueError(
+            "`torch.jit.trace` would freeze what depends on sizes; use `torch.export`, see docs/export.md."
+        )
     if pixel_values is None:
         raise ValueError("`pixel_values` is missing; give pictures (batch, 3, height, width).")
     vision_config: Any = config.vision_config
@@ -127,6 +131,22 @@ def check_token_ids(input_ids: torch.Tensor, config: FGASegConfig) -> None:
         )
 
 
+def check_class_indices(class_indices: torch.Tensor, num_names: int) -> None:
+    """Refuses places beyond the names, as [`check_token_ids`] refuses tokens.
+
+    Raises:
+        ValueError: They are no whole numbers, or beyond the names.
+    """
+    if class_indices.is_floating_point() or class_indices.is_complex() or class_indices.dtype == torch.bool:
+        raise ValueError(f"`class_indices` is of {class_indices.dtype}; give whole numbers.")
+    is_program = torch.compiler.is_compiling() or type(class_indices) is not torch.Tensor
+    if is_program or class_indices.is_meta or class_indices.numel() == 0:
+        return
+    lowest, highest = torch.stack(class_indices.aminmax()).tolist()
+    if lowest < 0 or highest >= num_names:
+        raise ValueError(f"`class_indices` go from {lowest} to {highest}, and there are {num_names} names.")
+
+
 def classes_of_each_picture(
     text_embeddings: torch.Tensor, class_indices: torch.Tensor | None, batch_size: int
 ) -> torch.Tensor:
@@ -149,6 +169,7 @@ def classes_of_each_picture(
                 f"`class_indices` has shape {tuple(class_indices.shape)}; give one row of names a picture, "
                 f"({batch_size}, classes), and the names' embeddings as (names, dim)."
             )
+        check_class_indices(class_indices, len(text_embeddings))
         return text_embeddings[class_indices]
     if text_embeddings.dim() == 2:
         return text_embeddings.expand(batch_size, -1, -1)

@@ -181,9 +181,13 @@ def _share(share: float | None) -> str:
 
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Writes a table in Markdown."""
+    """Writes a table in Markdown; cells stay in their lines, and what looks like HTML is shown and not done."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_cell(text) for text in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("<", "&lt;").replace("|", "\\|")
 
 
 __all__ = ["PIPELINE_TAG", "describe_measurements", "format_table", "make_eval_results"]

@@ -4,6 +4,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import HfApi
@@ -49,6 +50,8 @@ def check_architecture(source: str, wanted: Sequence[str] = (FGASegConfig.model_
     """
     try:
         settings, _ = PreTrainedConfig.get_config_dict(source)
+        if not isinstance(settings, dict):
+            raise TypeError(f"It holds a {type(settings).__name__}.")
         # A folder without the file gives no error but no settings either.
         if "model_type" not in settings and not (Path(source) / "config.json").is_file():
             raise ValueError("It has no config.json.")
@@ -57,12 +60,37 @@ def check_architecture(source: str, wanted: Sequence[str] = (FGASegConfig.model_
             f"There is no model {source!r}: give a folder with a config.json, or an id on the Hugging Face Hub (if it "
             "can be reached from here, or was downloaded before)."
         ) from error
+    # What Transformers makes of JSON that is no mapping, or has no end.
+    except (AttributeError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"The config.json of {source!r} holds no settings, or is nested too deep: save or download the model anew."
+        ) from error
     model_type = settings.get("model_type")
     if model_type not in wanted:
         described = f"a checkpoint of the architecture {model_type!r}" if model_type else "no Transformers checkpoint"
         known = " or ".join({FGASegConfig.model_type: "FGASeg", "clip": "CLIP"}[name] for name in wanted)
         raise ValueError(f"The model {source!r} is {described}: give a {known} checkpoint.")
     return str(model_type)
+
+
+def read_config(source: str, **overrides: Any) -> FGASegConfig:
+    """Reads a checkpoint's configuration.
+
+    Args:
+        source: A folder or an id on the Hub, see [`check_architecture`].
+        **overrides: Fields to set instead.
+
+    Raises:
+        ValueError: A field is out of range, or not of its type.
+    """
+    try:
+        return FGASegConfig.from_pretrained(source, **overrides)
+    # Of each field's check, and of the library that checks types.
+    except Exception as error:
+        reason = " ".join(str(error).split()).rstrip(".")[:300]
+        raise ValueError(
+            f"The configuration of {source!r} cannot be used ({reason}): save or download it anew."
+        ) from error
 
 
 def find_local_folder(source: str) -> Path | None:

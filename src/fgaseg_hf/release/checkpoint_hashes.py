@@ -12,7 +12,7 @@ import torch
 
 from ..model.configuration_fgaseg import FGASegConfig
 from ..model.text_encoding import TEXT_TOWER_MODULES, hash_tensors
-from .checkpoint_files import check_architecture, find_local_folder, read_tensors
+from .checkpoint_files import check_architecture, find_local_folder, read_config, read_tensors
 
 # Fields of a configuration that say how it was saved and what its answers are called, but not what it computes.
 DESCRIPTIVE_FIELDS = {
@@ -101,7 +101,7 @@ def hash_checkpoint(source: str | os.PathLike[str]) -> dict[str, str] | None:
     folder = find_local_folder(source)
     if folder is None:
         return None
-    config = FGASegConfig.from_pretrained(source)
+    config = read_config(source)
     return {"weights_sha256": hash_weights(folder), "config_sha256": hash_config(config)}
 
 

@@ -21,6 +21,7 @@ from .checkpoint_files import (
     check_architecture,
     find_local_folder,
     list_weight_files,
+    read_config,
     read_headers,
     read_headers_on_hub,
 )
@@ -233,7 +234,7 @@ def inspect_checkpoint(source: str | os.PathLike[str], with_hashes: bool = True)
             path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file() and path.suffix
         }
 
-    config = FGASegConfig.from_pretrained(source)
+    config = read_config(source)
     architecture = (config.architectures or [FGASegForSemanticSegmentation.__name__])[0]
     # On the meta device a model has names and shapes, but no values.
     with torch.device("meta"):
