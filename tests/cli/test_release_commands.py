@@ -56,6 +56,13 @@ def test_card(run_folder: Path, tmp_path: Path) -> None:
     assert "# ours\n\nSmall.\n" in out.read_text()
     assert "mapping" in refused(*arguments, "--description", run_folder / "seen.json")
 
+    # What it did not write stays.
+    out.write_text("# My notes\n\n## Citation\n")
+    assert "is there already" in refused(*arguments, "--license", "mit")
+    assert out.read_text() == "# My notes\n\n## Citation\n"
+    assert run(*arguments, "--license", "mit", "--overwrite").exit_code == 0
+    assert "# My notes" not in out.read_text()
+
     write_report(tmp_path / "other.json", None)
     assert "which weights" in refused(
         *arguments[:2], "--results", tmp_path / "other.json", *arguments[4:], "--license", "x"

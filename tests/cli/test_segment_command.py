@@ -85,6 +85,20 @@ def test_what_failed_is_listed_and_the_rest_is_done(model_folder: Path, pictures
     assert "notes.txt" in result.stderr
 
 
+def test_the_limit_of_pixels_is_an_option(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    large = tmp_path / "large.png"
+    Image.new("RGB", (200, 100)).save(large)
+    folder = tmp_path / "out"
+    arguments = ["segment", large, "--labels", "sky, car", "--model", model_folder, "--output", folder]
+    result = CliRunner().invoke(app, [str(word) for word in [*arguments, "--max-megapixels", "0.01"]])
+    assert result.exit_code == 1 and "--max-megapixels" in result.stderr
+    assert not list(folder.glob("*.png"))
+    assert run(*arguments, "--max-megapixels", "0.02").exit_code == 0
+    for number in ("inf", "nan"):
+        assert f"--max-megapixels is {number}" in refused(*arguments, "--max-megapixels", number)
+
+
 def test_anothers_files_stay(model_folder: Path, pictures: Path) -> None:
     own = pictures / "a_labels.png"
     Image.new("L", (24, 20)).save(own)

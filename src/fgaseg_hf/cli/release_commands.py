@@ -76,6 +76,9 @@ def card(
     base_model: BaseModel = None,
     training_data: TrainingData = None,
     training_command: TrainingCommand = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file at --out that is no card of fgaseg's.")
+    ] = False,
 ) -> None:
     """Write a model card from a checkpoint and its results.
 
@@ -92,9 +95,26 @@ def card(
     words = CardDescription.load(description, **fields)
     records = find_results(None, results) if results else []
     text = str(make_model_card(inspect_checkpoint(folder), records, words))
+    if not overwrite and out.exists() and not is_card_like(out, text):
+        raise ValueError(
+            f"The file {str(out)!r} is there already and is no card of fgaseg's: name another --out, or replace it with "
+            "--overwrite."
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
     typer.echo(f"{out}: the card of {words.name}, from {len(records)} results")
+
+
+def is_card_like(path: Path, text: str) -> bool:
+    """Whether a file is a card as this command writes it: with the same sections, one after the other."""
+
+    def sections(card: str) -> list[str]:
+        return [line for line in card.splitlines() if line.startswith("## ")]
+
+    try:
+        return sections(path.read_text(encoding="utf-8")) == sections(text)
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def release(

@@ -169,7 +169,7 @@ def _read_pytorch(path: Path, is_zip: bool) -> Checkpoint:
         with warnings.catch_warnings():
             # What PyTorch has to say about old formats is no concern of who converts them.
             warnings.simplefilter("ignore")
-            # Only the newer, zip-based format can be mapped. Scores and rates that lie beside the weights are often NumPy's.
+            # Only the newer, zip-based format can be mapped. Numbers that lie beside the weights are often NumPy's.
             with torch.serialization.safe_globals(_numpy_scalars()):
                 content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
