@@ -4,7 +4,7 @@
     python tests/measure_memory.py files picture.png --model scenes
 
 Ways: `files` writes overlay and label map as `fgaseg segment` does; `windows` does so by sliding windows; `folder`
-segments the picture six times under six names; `overlay` draws the overlay into memory.
+segments the picture three times under three names; `overlay` draws the overlay into memory.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def measure(way: str, picture: Path, model: str | None) -> dict[str, float]:
             result = segmenter(source, WORDS)
             assert result.overlay().height > result.size[1]
             return result.size
-        names = [f"{number}" for number in range(6 if way == "folder" else 1)]
+        names = [f"{number}" for number in range(3 if way == "folder" else 1)]
         job = FolderJob(segmenter, WORDS, folder, ["overlay", "labels"])
         for outcome in job.run([FoundPicture(str(source), name) for name in names]):
             assert outcome.reason is None and outcome.result is not None, outcome.reason

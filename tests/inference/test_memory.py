@@ -25,7 +25,7 @@ SCRIPT = Path(__file__).parent.parent / "measure_memory.py"
 @pytest.fixture(scope="module")
 def large_picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("large") / "large.png"
-    Image.linear_gradient("L").resize((9000, 6000)).convert("RGB").save(path, compress_level=1)
+    Image.linear_gradient("L").resize((8000, 4000)).convert("RGB").save(path, compress_level=1)
     return path
 
 

@@ -97,7 +97,7 @@ def card(
     text = str(make_model_card(inspect_checkpoint(folder), records, words))
     if not overwrite and out.exists() and not is_card_like(out, text):
         raise ValueError(
-            f"The file {str(out)!r} is there already and is no card of fgaseg's: name another --out, or replace it with "
+            f"The file {str(out)!r} is there already and is no card of fgaseg's: name another --out, or give "
             "--overwrite."
         )
     out.parent.mkdir(parents=True, exist_ok=True)
