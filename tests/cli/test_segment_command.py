@@ -95,8 +95,8 @@ def test_the_limit_of_pixels_is_an_option(model_folder: Path, tmp_path: Path, mo
     assert result.exit_code == 1 and "--max-megapixels" in result.stderr
     assert not list(folder.glob("*.png"))
     assert run(*arguments, "--max-megapixels", "0.02").exit_code == 0
-    for number in ("inf", "nan"):
-        assert f"--max-megapixels is {number}" in refused(*arguments, "--max-megapixels", number)
+    assert "--max-megapixels is inf" in refused(*arguments, "--max-megapixels", "inf")
+    assert run(*arguments, "--max-megapixels", "nan").exit_code == 2
 
 
 def test_anothers_files_stay(model_folder: Path, pictures: Path) -> None:
