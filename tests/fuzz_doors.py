@@ -50,7 +50,8 @@ from transformers import pipeline
 
 from fgaseg_hf import FGASegImageProcessorPil, FGASegVocabulary
 from fgaseg_hf.inference.fonts import writable
-from fgaseg_hf.inference.visualization import draw_overlay, save_label_map
+from fgaseg_hf.inference.label_map_files import save_label_map
+from fgaseg_hf.inference.visualization import draw_overlay
 from fgaseg_hf.model.label_map_reading import label_map_to_array
 from fgaseg_hf.model.label_maps import find_best_classes
 from fgaseg_hf.model.picture_arrays import read_rgb

@@ -11,12 +11,11 @@ import torch
 from PIL import Image
 
 from fgaseg_hf.inference import fonts, visualization
+from fgaseg_hf.inference.label_map_files import label_map_picture, save_label_map
 from fgaseg_hf.inference.visualization import (
     class_palette,
     class_shares,
     draw_overlay,
-    label_map_picture,
-    save_label_map,
 )
 
 NAMES = ["sky", "red car", "house"]

@@ -12,17 +12,16 @@ from PIL import Image
 
 from .benchmark_palettes import cityscapes_pictures, pascal_voc_picture
 from .coco_export import coco_annotations, coco_panoptic
+from .label_map_files import save_label_map
 from .labelling_tool_export import cvat_annotations, label_studio_task
 from .output_marks import MARK, png_mark
 from .png_writing import write_png
 from .polygon_export import geojson_features
-from .visualization import overlay_in_bands, save_label_map
+from .visualization import overlay_in_bands
 
 if TYPE_CHECKING:
     from .segmentation import Segmentation
 
-# Pillow's own level makes the file a tenth smaller and takes more time than all else that a picture needs.
-OVERLAY_COMPRESSION = 3
 JPEG_QUALITY = 90
 
 
@@ -45,12 +44,12 @@ def _write_json(content: Any, path: Path) -> None:
     path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
-def _write_png(picture: Image.Image, path: Path, **settings: Any) -> None:
-    picture.save(path, pnginfo=png_mark(), **settings)
+def _write_png(picture: Image.Image, path: Path) -> None:
+    picture.save(path, pnginfo=png_mark())
 
 
 def _write_overlay(result: "Segmentation", paths: Sequence[Path]) -> None:
-    write_png(paths[0], *overlay_in_bands(result.picture, result.label_map, result.class_names), OVERLAY_COMPRESSION)
+    write_png(paths[0], *overlay_in_bands(result.picture, result.label_map, result.class_names))
 
 
 def _write_overlay_jpg(result: "Segmentation", paths: Sequence[Path]) -> None:

@@ -15,11 +15,13 @@ from PIL import Image
 from ..model.phrases import normalise_phrase
 from .benchmark_palettes import cityscapes_pictures, pascal_voc_picture
 from .coco_export import coco_annotations, coco_panoptic
+from .label_map_files import label_map_picture
 from .labelling_tool_export import cvat_annotations, label_studio_task
 from .output_formats import DEFAULT_FORMATS, check_formats, files_of, write_formats
 from .output_marks import refuse_others_files
 from .polygon_export import geojson_features
-from .visualization import class_palette, draw_overlay, label_map_picture
+from .visualization import class_palette, draw_overlay
+from .word_shares import WordShares, sums_of_words
 
 # Pixels whose confidence is summed at once: a bincount takes 16 bytes for each.
 PIXELS_AT_ONCE = 2**22
@@ -63,7 +65,7 @@ class SegmentedWord:
         return f"SegmentedWord({self.name!r}, {self.share:.1%} of the picture{score})"
 
 
-class Segmentation:
+class Segmentation(WordShares):
     """A picture with a word for each pixel.
 
     Args:
@@ -91,7 +93,7 @@ class Segmentation:
         name: str = "picture",
     ) -> None:
         self.picture = picture
-        self.class_names: tuple[str, ...] = tuple(class_names)
+        self.class_names = tuple(class_names)
         # -1 has a place in both; a picture of 12 megapixels takes 24 MB instead of 96.
         self.label_map: np.ndarray = label_map.astype(
             np.int16 if len(self.class_names) < 2**15 else np.int32, copy=False
@@ -105,34 +107,15 @@ class Segmentation:
         return self.picture.size
 
     @cached_property
-    def shares(self) -> dict[str, float]:
-        """Which part of the picture each word covers, in the order of the words; of sum 1 if every pixel has one."""
-        counts = self._sums[0]
-        return {name: float(count / self.label_map.size) for name, count in zip(self.class_names, counts, strict=True)}
-
-    @cached_property
-    def scores(self) -> dict[str, float | None]:
-        """Mean probability of each word over its mask; `None` where it is nowhere."""
-        return {
-            name: float(total / count) if count else None
-            for name, count, total in zip(self.class_names, *self._sums, strict=True)
-        }
-
-    @property
-    def unlabelled_share(self) -> float:
-        """Which part of the picture has no word."""
-        return float(1 - self._sums[0].sum() / self.label_map.size)
-
-    @cached_property
     def _sums(self) -> tuple[np.ndarray, np.ndarray]:
         """Pixels of each word, and the sum of their confidence."""
-        counts, totals = np.zeros(len(self.class_names) + 1, np.int64), np.zeros(len(self.class_names) + 1)
+        counts, totals = np.zeros(len(self.class_names), np.int64), np.zeros(len(self.class_names))
         rows = max(PIXELS_AT_ONCE // self.label_map.shape[1], 1)
         for top in range(0, self.label_map.shape[0], rows):
-            places = self.label_map[top : top + rows].ravel() + 1
-            counts += np.bincount(places, minlength=len(counts))
-            totals += np.bincount(places, self.confidence[top : top + rows].ravel(), len(counts))
-        return counts[1:], totals[1:]
+            band = slice(top, top + rows)
+            more = sums_of_words(self.label_map[band], self.confidence[band], len(self.class_names))
+            counts, totals = counts + more[0], totals + more[1]
+        return counts, totals
 
     def __getitem__(self, word: str) -> SegmentedWord:
         """One word's mask, score and share; letter case and blanks make no difference.
@@ -160,21 +143,6 @@ class Segmentation:
 
     def __len__(self) -> int:
         return len(self.class_names)
-
-    @property
-    def found(self) -> list[str]:
-        """The words that are in the picture, the largest first."""
-        return sorted((name for name in self.class_names if self.shares[name]), key=lambda name: -self.shares[name])
-
-    def describe(self, max_words: int | None = None) -> str:
-        """Writes "sky 41.0%, red car 3.2%, blue house 0.0%", the largest share first."""
-        order = sorted(self.class_names, key=lambda name: -self.shares[name])
-        parts = [f"{name} {self.shares[name]:.1%}" for name in order[:max_words]]
-        if len(order) > len(parts):
-            parts.append(f"{len(order) - len(parts)} more")
-        if self.unlabelled_share > 0.5 / self.label_map.size:
-            parts.append(f"unlabelled {self.unlabelled_share:.1%}")
-        return ", ".join(parts)
 
     def __repr__(self) -> str:
         return f"Segmentation({self.name!r}, {self.size[0]} x {self.size[1]}: {self.describe(8)})"
