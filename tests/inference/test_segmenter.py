@@ -4,6 +4,7 @@
 import io
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,51 @@ def test_new_words_on_a_known_picture_cost_no_tower(monkeypatch: pytest.MonkeyPa
     segmenter(pictures[0], CLASS_NAMES)
     segmenter(Image.frombytes("RGB", (40, 50), pictures[0].tobytes()), CLASS_NAMES)
     assert len(towers) == 8
+
+
+def test_windows_of_a_known_picture_cost_no_tower(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = Segmenter.from_model(tiny_model(), tiny_processor(), sliding_window=True)
+    pictures = [make_picture(seed) for seed in range(2)]
+    # Of several pictures nothing is kept.
+    expected = [result.label_map for result in segmenter(pictures, ["water", "sky"])]
+    towers: list[int] = []
+    encode = segmenter.model.get_image_features
+    monkeypatch.setattr(
+        segmenter.model, "get_image_features", lambda pixels: towers.append(len(pixels)) or encode(pixels)
+    )
+    for words in (CLASS_NAMES, ["water", "sky"]):
+        results = [segmenter(picture, words) for picture in pictures]
+    # Four windows and the whole, one by one.
+    assert towers == [1] * 10
+    for result, label_map in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(result.label_map, label_map)
+    # The picture seen whole is another thing, and so are views computed together.
+    segmenter(pictures[0], CLASS_NAMES, sliding_window=False)
+    together = segmenter(pictures[0], ["water", "sky"], batch_size=3)
+    assert towers[10:] == [1, 3, 2]
+    assert (together.label_map != expected[0]).mean() < 0.002
+    segmenter.model.decoder.head.convolution.weight.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match="not numbers"):
+        segmenter(pictures[0], ["water", "sky"])
+
+
+@pytest.mark.slow
+def test_a_compiled_model_keeps_pictures_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tiny_model().save_pretrained(tmp_path)
+    tiny_processor().save_pretrained(tmp_path)
+    plain = Segmenter(tmp_path)
+    # Traced as always, and then run as it stands: kernels take a compiler and minutes.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    compiled = Segmenter(tmp_path, compile=True)
+    towers: list[int] = []
+    monkeypatch.setattr(compiled.model, "get_image_features", None)
+    encode = compiled._compiled_tower
+    compiled._compiled_tower = lambda pixels: towers.append(len(pixels)) or encode(pixels)
+    for words in (CLASS_NAMES, ["water", "sky"]):
+        expected = plain(make_picture(), words)
+        found = compiled(make_picture(), words)
+        assert (found.label_map != expected.label_map).mean() < 0.002
+    assert towers == [1]
 
 
 def test_rivals_answer_none_of_these() -> None:

@@ -25,11 +25,17 @@ class PictureFeatures:
         self._kept: OrderedDict[bytes, Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, picture: Image.Image, compute: Callable[[], Any]) -> Any:
-        """Gives a picture's features: those that are kept, or else computed and kept."""
+    def of(self, picture: Image.Image, view: str, compute: Callable[[], Any]) -> Any:
+        """Gives a picture's features: those that are kept, or else computed and kept.
+
+        Args:
+            picture: The picture.
+            view: How it is looked at, up to 16 letters; what is computed of it in one way is not taken for another's.
+            compute: Computes the features.
+        """
         if not self.max_pictures:
             return compute()
-        key = _hash_of(picture)
+        key = _hash_of(picture, view)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -43,9 +49,9 @@ class PictureFeatures:
         return features
 
 
-def _hash_of(picture: Image.Image) -> bytes:
-    """Hashes size and pixels, a band at a time: the bytes of a large picture would be its memory once more."""
-    digest = hashlib.blake2b(person=b"%d" % picture.width, digest_size=16)
+def _hash_of(picture: Image.Image, view: str) -> bytes:
+    """Hashes size, view and pixels, a band at a time: the bytes of a large picture would be its memory once more."""
+    digest = hashlib.blake2b(person=b"%d" % picture.width, salt=view.encode(), digest_size=16)
     band_height = max(PIXELS_AT_ONCE // picture.width, 1)
     for top in range(0, picture.height, band_height):
         digest.update(picture.crop((0, top, picture.width, min(top + band_height, picture.height))).tobytes())

@@ -1,8 +1,8 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """`Segmenter`: a model by any name, pictures of any kind and words, to segmentations."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..conversion.model_loading import LoadedModel, load_model
 from ..conversion.named_models import DEFAULT_MODEL
+from ..model.label_maps import check_are_numbers
 from ..model.sliding_window import SlidingWindows
 from ..model.vocabulary import FGASegVocabulary
 from .bilinear_sampling import sample_bilinearly
@@ -23,6 +24,7 @@ from .picture_features import PictureFeatures
 from .picture_sources import PictureSource, is_one_picture, name_of_source, read_picture
 from .pixel_decision import decide_pixels
 from .segmentation import Segmentation
+from .segmenter_options import SegmenterOptions
 from .word_encoding import EncodedWords, WordEncoder, Words, vocabulary_of_words
 from .word_lists import read_words
 
@@ -30,62 +32,12 @@ from .word_lists import read_words
 ACCELERATOR_BATCH_SIZE = 8
 
 
-@dataclass(frozen=True)
-class SegmenterOptions:
-    """How pictures are segmented; each may be given to [`Segmenter`], and otherwise for a single call.
-
-    Attributes:
-        templates: Sentences around each word, with `{}` in its place, whose embeddings are averaged; the model's own
-            if not given.
-        synonyms: Further words for some of the words: `{"sofa": ["couch", "settee"]}`.
-        groups: Words that are answered as one: `{"vehicle": ["car", "bus"]}`; they need not stand among the words.
-        background: What to call pixels that no word is likely enough for; no such answer if not given. "auto": common
-            names that nobody asked for stand beside the words, and are answered as "none of these".
-        threshold: Pixels whose best word has a lower probability get none (-1 in the label map), or the background;
-            with a background 0.5 if not given.
-        sliding_window: Whether to look at overlapping parts of a picture as well as at the whole: finer, and several
-            times slower.
-        batch_size: Pictures that are computed at once; one on a processor and 8 elsewhere, if not given.
-    """
-
-    templates: Sequence[str] | None = None
-    synonyms: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    background: str | None = None
-    threshold: float | None = None
-    sliding_window: bool = False
-    batch_size: int | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.templates, str):
-            object.__setattr__(self, "templates", [self.templates])
-        threshold = self.threshold
-        if threshold is not None and (isinstance(threshold, str) or not 0 <= threshold <= 1):
-            raise ValueError(f"`threshold` is {threshold!r}: give a probability from 0 to 1, or None.")
-        if self.background is not None and threshold in (0, 1):
-            raise ValueError(f"`threshold` is {threshold:g}: with a background, give a probability between 0 and 1.")
-        if self.batch_size is not None and (not isinstance(self.batch_size, int) or self.batch_size < 1):
-            raise ValueError(f"`batch_size` is {self.batch_size!r}: give 1 or more, or None.")
-
-    def changed(self, overrides: Mapping[str, Any]) -> "SegmenterOptions":
-        """The options of one call.
-
-        Raises:
-            TypeError: There is no such option.
-            ValueError: An option is out of range.
-        """
-        known = [entry.name for entry in fields(self)]
-        for name in overrides:
-            if name not in known:
-                raise TypeError(f"There is no option {name!r} of a call: choose among {', '.join(known)}.")
-        return replace(self, **overrides) if overrides else self
-
-
 class Segmenter:
     """Segments pictures by words: give a picture and words, get a word for every pixel.
 
     One segmenter may be used by several threads at once; nothing that a call sets outlives it. Words that were encoded
-    and the last few pictures are kept, so that new words on the same picture are answered in a fraction of the time.
+    and the last few pictures that were given one by one are kept, so that new words on the same picture are answered in
+    a fraction of the time, by sliding windows and by a compiled model too.
 
     Args:
         model: A known name ("scenes", the small built-in model, is at home in drawn scenes), a folder, or an id on the
@@ -96,7 +48,7 @@ class Segmenter:
         dtype: Float type to compute in: "float32", "float16" or "bfloat16"; float32 if not given.
         compile: Whether to compile the model (`torch.compile`): the first pictures take long, the others less.
         **options: See [`SegmenterOptions`]: `templates`, `synonyms`, `groups`, `background`, `threshold`,
-            `sliding_window`, `batch_size`.
+            `sliding_window`, `refine`, `batch_size`.
 
     Raises:
         ValueError: There is no such model, it is broken, or an option does not suit it.
@@ -149,7 +101,14 @@ class Segmenter:
         self.features = PictureFeatures()
         if self.vocabulary is not None and self.vocabulary.encoding is not None:
             self.encoder.remember(self.vocabulary.encoding)
-        self._forward = torch.compile(self.model) if compile else self.model
+        self._forward: Any = self.model
+        self._compiled_tower: Any = None
+        if compile:
+            # A program of its own, so that a known picture needs the other alone.
+            self._forward, self._compiled_tower = (
+                torch.compile(self.model),
+                torch.compile(self.model.get_image_features),
+            )
 
     def __repr__(self) -> str:
         device, dtype = self.model.device, str(self.model.dtype).removeprefix("torch.")
@@ -262,10 +221,10 @@ class Segmenter:
         keep: bool = False,
     ) -> list[Segmentation]:
         if options.sliding_window:
-            return self._segment_by_windows(pictures, words, options)
-        if keep and self._forward is self.model:
+            return [self._segment_by_windows(named, words, options, keep) for named in pictures]
+        if keep:
             ((_, picture),) = pictures
-            output = self.model(image_features=self._features_of(picture), text_embeddings=words.text_embeddings)
+            output = self._forward(image_features=self._features_of(picture), text_embeddings=words.text_embeddings)
         else:
             pixel_values = self._pixel_values([picture for _, picture in pictures])
             output = self._forward(pixel_values=pixel_values, text_embeddings=words.text_embeddings)
@@ -277,30 +236,46 @@ class Segmenter:
 
     def _features_of(self, picture: Image.Image) -> Any:
         """What the model sees of a picture, whatever the words: kept for the last few pictures."""
-        return self.features.of(picture, lambda: self.model.get_image_features(self._pixel_values([picture])))
+        return self.features.of(picture, "whole", lambda: self._encode_picture(self._pixel_values([picture])))
+
+    def _encode_picture(self, pixel_values: torch.Tensor) -> Any:
+        return (self._compiled_tower or self.model.get_image_features)(pixel_values)
 
     def _pixel_values(self, pictures: Sequence[Image.Image], **settings: Any) -> torch.Tensor:
         inputs = self.processor(images=list(pictures), return_tensors="pt", **settings)
         return inputs["pixel_values"].to(self.model.device, self.model.dtype)
 
     def _segment_by_windows(
-        self, pictures: Sequence[tuple[str, Image.Image]], words: EncodedWords, options: SegmenterOptions
-    ) -> list[Segmentation]:
-        def predict_logits(views: torch.Tensor) -> torch.Tensor:
-            output = self._forward(pixel_values=views, text_embeddings=words.text_embeddings)
-            return words.label_logits(output.logits)
+        self, named: tuple[str, Image.Image], words: EncodedWords, options: SegmenterOptions, keep: bool
+    ) -> Segmentation:
+        if keep:
+            # Of all views; on a processor one by one, as without keeping.
+            view = f"windows {options.batch_size}"
+            windows, features = self.features.of(named[1], view, lambda: self._features_of_windows(named[1], options))
+            scores = torch.cat([self._label_logits(words, image_features=part) for part in features])
+            check_are_numbers(scores)
+        else:
+            windows, resized = self._windows_of(named[1], options)
+            scores = windows.predict_resized(lambda views: self._label_logits(words, pixel_values=views), resized)
+        return self._make_segmentation(named, scores, words, options, windows.probabilities_in_parts)
 
+    def _label_logits(self, words: EncodedWords, **picture: Any) -> torch.Tensor:
+        return words.label_logits(self._forward(**picture, text_embeddings=words.text_embeddings).logits)
+
+    def _windows_of(
+        self, picture: Image.Image, options: SegmenterOptions
+    ) -> tuple[SlidingWindows, Callable[[int], torch.Tensor]]:
         def normalise(pixels: Image.Image) -> torch.Tensor:
             return self._pixel_values([pixels], do_resize=False)
 
         windows = SlidingWindows.checked(self.model.config.image_size, batch_size=options.batch_size)
-        results = []
-        for name, picture in pictures:
-            resized = partial(sample_bilinearly, picture, normalise=normalise)
-            scores = windows.predict_resized(predict_logits, resized)
-            parts_of = windows.probabilities_in_parts
-            results.append(self._make_segmentation((name, picture), scores, words, options, parts_of))
-        return results
+        return windows, partial(sample_bilinearly, picture, normalise=normalise)
+
+    def _features_of_windows(self, picture: Image.Image, options: SegmenterOptions) -> tuple[SlidingWindows, list[Any]]:
+        """What the model sees of each view of a picture, some views at once."""
+        windows, resized = self._windows_of(picture, options)
+        views = windows.views_of_resized(resized).split(self.batch_size(options))
+        return windows, [self._encode_picture(part) for part in views]
 
     @staticmethod
     def _make_segmentation(
@@ -317,9 +292,10 @@ class Segmenter:
             parts_of=parts_of,
             background_index=words.background_index,
             threshold=options.threshold,
+            guide=picture if options.refine else None,
         )
         label_map, confidence = decision.label_map.cpu().numpy(), decision.confidence.cpu().numpy()
         return Segmentation(picture, label_map, words.labels, confidence, name)
 
 
-__all__ = ["Segmenter", "SegmenterOptions"]
+__all__ = ["Segmenter"]

@@ -212,12 +212,14 @@ class SlidingWindows:
         self, predict_logits: Callable[[torch.Tensor], torch.Tensor], resized: Callable[[int], torch.Tensor]
     ) -> torch.Tensor:
         """The same of a picture that is given by what makes it (1, channels, side, side), for any side."""
-        views = split_into_windows(resized(self.resized_size), self.window_size, self.stride)[0]
-        if self.use_whole_picture:
-            views = torch.cat((views, resized(self.window_size)))
-        logits = self._predict_views(predict_logits, views)
+        logits = self._predict_views(predict_logits, self.views_of_resized(resized))
         check_are_numbers(logits)
         return logits
+
+    def views_of_resized(self, resized: Callable[[int], torch.Tensor]) -> torch.Tensor:
+        """All views of a picture that is given by what makes it (1, channels, side, side), for any side."""
+        views = split_into_windows(resized(self.resized_size), self.window_size, self.stride)[0]
+        return torch.cat((views, resized(self.window_size))) if self.use_whole_picture else views
 
     def _predict_views(
         self, predict_logits: Callable[[torch.Tensor], torch.Tensor], views: torch.Tensor
