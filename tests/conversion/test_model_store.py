@@ -4,8 +4,10 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -103,11 +105,24 @@ def test_what_was_tampered_with_is_refused(
         serve_catseg(hub, tmp_path / "model_base.pth")
         use_hub(hub, tmp_path / "cache", monkeypatch)
         entry = NAMED_MODELS["catseg-base"]
-        recorded = type(entry)(**{**vars(entry), "sha256": "0" * 64})
-        monkeypatch.setitem(NAMED_MODELS, "catseg-base", recorded)
-        with pytest.raises(ValueError, match="not the one that was recorded"):
+        with monkeypatch.context() as patch:
+            recorded = replace(entry, sha256={"model_base.pth": "0" * 64})
+            patch.setitem(NAMED_MODELS, "catseg-base", recorded)
+            with pytest.raises(ValueError, match="not the one that this package knows"):
+                Segmenter("catseg-base")
+        assert not any(path.is_dir() for path in store_folder().iterdir())
+        with monkeypatch.context() as patch:
+            patch.setattr(model_store, "_sha256_by_the_hub", lambda url: "0" * 64)
+            with pytest.raises(ValueError, match="not the one that the Hub names"):
+                Segmenter("catseg-base")
+        # What was fetched first is what counts from then on, also when its folder is made anew.
+        shutil.rmtree(fetch_named_model("catseg-base"))
+        fetch_named_model("catseg-base")
+        shutil.rmtree(fetch_named_model("catseg-base"))
+        (record,) = store_folder().glob("*.sha256")
+        record.write_text(f"{'0' * 64}  model_base.pth\n")
+        with pytest.raises(ValueError, match=f"fetched the first time .delete {record} if"):
             Segmenter("catseg-base")
-    assert not any(path.is_dir() for path in store_folder().iterdir())
 
 
 def test_without_a_network_a_name_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,8 +167,7 @@ def _convert_released(entry: NamedModel, out: Path) -> dict[str, Any]:
     repository, _, file_name = entry.source.removeprefix("spaces/").rpartition("/")
     repo_type = "space" if entry.source.startswith("spaces/") else "model"
     path = Path(hf_hub_download(repository, file_name, repo_type=repo_type))
-    recorded = entry.sha256 or _sha256_by_the_hub(hf_hub_url(repository, file_name, repo_type=repo_type))
-    digest = _check_sha256(path, recorded)
+    digest = _check_sha256(entry, path, hf_hub_url(repository, file_name, repo_type=repo_type))
     convert_checkpoint(path, out)
     return {"source": entry.source, "license": entry.license, "sha256": {file_name: digest}}
 
@@ -180,8 +179,7 @@ def _convert_clip(entry: NamedModel, out: Path) -> dict[str, Any]:
     hashes = {}
     for name in ("model.safetensors", "pytorch_model.bin"):
         if (folder / name).is_file():
-            recorded = entry.sha256 or _sha256_by_the_hub(hf_hub_url(entry.source, name))
-            hashes[name] = _check_sha256(folder / name, recorded)
+            hashes[name] = _check_sha256(entry, folder / name, hf_hub_url(entry.source, name))
             break
     model, processor = load_training_free(folder)
     model.save_pretrained(out)
@@ -195,13 +193,29 @@ def _sha256_by_the_hub(url: str) -> str | None:
     return etag if etag is not None and len(etag) == _SHA256_LENGTH else None
 
 
-def _check_sha256(path: Path, recorded: str | None) -> str:
+def _check_sha256(entry: NamedModel, path: Path, url: str) -> str:
+    """Compares a file that was fetched with what is known of it, and remembers it for the next time.
+
+    Raises:
+        ValueError: It is not the file that the table of models names, or the Hub, or that was fetched here before.
+    """
     digest = sha256_of(path)
-    if recorded is not None and digest != recorded:
-        raise ValueError(
-            f"The file {path.name} that was fetched is not the one that was recorded (SHA-256 {digest[:12]}... instead "
-            f"of {recorded[:12]}...): delete {path} and try again."
-        )
+    # Stays when the model's folder is deleted, to be made anew.
+    repository = entry.source.removesuffix(f"/{path.name}").replace("/", "--")
+    first = store_folder() / f"{repository}--{path.name}.sha256"
+    by_first = first.read_text(encoding="utf-8").split()[0] if first.is_file() else None
+    for recorded, by_whom in (
+        (entry.sha256.get(path.name), "this package knows"),
+        (_sha256_by_the_hub(url), "the Hub names"),
+        (by_first, f"was fetched the first time (delete {first} if its authors replaced it)"),
+    ):
+        if recorded is not None and digest != recorded:
+            raise ValueError(
+                f"The file {path.name} that was fetched is not the one that {by_whom}: its SHA-256 is {digest[:12]}... "
+                f"instead of {recorded[:12]}...; delete {path} and try again."
+            )
+    first.parent.mkdir(parents=True, exist_ok=True)
+    first.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
     return digest
 
 

@@ -2,7 +2,7 @@
 """Models that are known by a name: where each comes from, under which licence, and how good it is published to be."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -24,7 +24,8 @@ class NamedModel:
         megabytes: About how much is fetched.
         license: Its licence, by the identifier that the Hub uses.
         about: What it is, in a few words.
-        sha256: Of the file, where it is known from another place than the Hub; else the Hub's own is what counts.
+        sha256: Of its files of weights by their names, where it is known from other places than the Hub. Of others that
+            which the Hub names counts, and the one that was fetched first on this machine.
     """
 
     kind: Literal["built-in", "released", "clip"]
@@ -32,7 +33,7 @@ class NamedModel:
     megabytes: int
     license: str
     about: str
-    sha256: str | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 NAMED_MODELS: dict[str, NamedModel] = {
@@ -45,7 +46,13 @@ NAMED_MODELS: dict[str, NamedModel] = {
     ),
     "clip-base": NamedModel("clip", "openai/clip-vit-base-patch16", 600, "mit", "CLIP without training, ViT-B/16"),
     "clip-large": NamedModel(
-        "clip", "openai/clip-vit-large-patch14-336", 1710, "mit", "CLIP without training, ViT-L/14 at 336"
+        "clip",
+        "openai/clip-vit-large-patch14-336",
+        1710,
+        "mit",
+        "CLIP without training, ViT-L/14 at 336",
+        # As several public projects that use this file have pinned it.
+        {"pytorch_model.bin": "c6032c2e0caae3dc2d4fba35535fa6307dbb49df59c7e182b1bc4b3329b81801"},
     ),
     "openclip-base": NamedModel(
         "clip", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", 600, "mit", "OpenCLIP without training, ViT-B/16"
