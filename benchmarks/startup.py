@@ -1,11 +1,12 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
-"""How long one waits: for the command's version and help, for a first overlay, and for new words on a known picture.
+"""How long one waits: for version and help, for a first overlay, for new words on a known picture, and for a folder.
 
 Run `python benchmarks/startup.py` on a machine that does nothing else. Commands are processes of their own, in turns
 with their floor (`python -c "import torch"`, or the imports that a first overlay cannot do without).
 """
 
 import argparse
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from end_to_end import FOLDER_PICTURES, segment_folder
 from measurement import FOLDER, markdown_table, time_interleaved, write_report
 from PIL import Image
 
@@ -83,14 +85,22 @@ def asking_rows(rounds: int) -> list[list[str]]:
     return table
 
 
+def folder_rows(rounds: int) -> list[list[str]]:
+    """Counts pictures a second of `fgaseg segment` on a folder, from files to files, the model loaded before."""
+    rates = [segment_folder(FOLDER_PICTURES) for _ in range(rounds)]
+    seconds = statistics.median(1 / rate["pictures_per_second"] for rate in rates)
+    return [[f"a picture of {rates[0]['work']}", f"{seconds:.3f} s", "a second", f"{1 / seconds:.1f} pictures/s"]]
+
+
 def main() -> None:
     """Prints and writes the table."""
-    parser = argparse.ArgumentParser(description="Start of the command, and new words on a known picture.")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser = argparse.ArgumentParser(description="Start of the command, new words on a known picture, a folder.")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=FOLDER / "results")
     parser.add_argument("--name", default="startup")
     arguments = parser.parse_args()
-    table = starting_rows(arguments.rounds) + asking_rows(arguments.rounds)
+    rounds = arguments.rounds
+    table = starting_rows(rounds) + asking_rows(rounds) + folder_rows(rounds)
     header = ["what", "time", "beside", "ratio"]
     rows = [dict(zip(header, row, strict=True)) for row in table]
     write_report(
