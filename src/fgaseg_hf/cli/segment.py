@@ -31,6 +31,7 @@ def segment(
     ] = Path("fgaseg_output"),
     template: options.Template = None,
     sliding_window: options.SlidingWindow = False,
+    refine: options.Refine = False,
     threshold: options.Threshold = None,
     background: options.Background = None,
     group: options.Group = None,
@@ -39,6 +40,8 @@ def segment(
     device: options.Device = None,
     dtype: options.DType = None,
     max_megapixels: options.MaxMegapixels = None,
+    batch_size: options.BatchSize = None,
+    compile: options.Compile = False,
     formats: Annotated[
         str,
         typer.Option(
@@ -60,11 +63,21 @@ def segment(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files in --output that fgaseg did not write.")
     ] = False,
+    window: Annotated[
+        int,
+        typer.Option(
+            min=64,
+            metavar="PIXELS",
+            help="GeoTIFF: side of the parts that are read and segmented one by one; smaller ones are looked at more "
+            "closely.",
+        ),
+    ] = 1024,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON a picture.")] = False,
 ) -> None:
     """Segment pictures with your own words.
 
     Writes an overlay with a legend, a label map and the meaning of its ids for each picture.
+    Of a GeoTIFF the label map and the overlay are GeoTIFF files with the same coordinates (extra "geo").
     Prints where the overlay lies and the share of each label. A picture that cannot be read is reported and left out:
     then the exit code is 1, and failed.json in the output folder says why.
     """
@@ -85,6 +98,7 @@ def segment(
 
     from ..conversion.named_models import DEFAULT_MODEL
     from ..inference.folder_job import FolderJob
+    from ..inference.georeferenced import describe_lost_coordinates
     from ..inference.segmenter import Segmenter
 
     segmenter = Segmenter(
@@ -98,12 +112,17 @@ def segment(
         background=background,
         threshold=threshold,
         sliding_window=sliding_window,
+        refine=refine,
+        batch_size=batch_size,
+        compile=compile,
     )
     if words is None and not groups and segmenter.vocabulary is None:
         raise ValueError(NO_LABELS)
-    job = FolderJob(segmenter, words, output, kinds, resume, overwrite)
+    job = FolderJob(segmenter, words, output, kinds, resume, overwrite, window)
     if left_out := search.describe_left_out():
         typer.echo(f"fgaseg: {left_out}", err=True)
+    if lost := describe_lost_coordinates(picture.path for picture in search.pictures):
+        typer.echo(f"fgaseg: {lost}", err=True)
     # Where programs read standard output, it is for what is found in the pictures.
     if model is None:
         typer.echo(BUILT_IN_MODEL_KNOWS, err=as_json)

@@ -47,6 +47,22 @@ SlidingWindow = Annotated[
         help="Look at overlapping parts of the picture as well as at the whole: finer, several times slower.",
     ),
 ]
+Refine = Annotated[
+    bool,
+    typer.Option(
+        "--refine/--no-refine",
+        help="Bring the edges of what is found to the edges of the picture: worth trying with large, clear-cut things.",
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="PICTURES", help="Pictures computed at once.", show_default="1 on a processor, 8 elsewhere"
+    ),
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile the model: the first pictures take a minute more, the others less.")
+]
 Threshold = Annotated[
     float | None,
     typer.Option(

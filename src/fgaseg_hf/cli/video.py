@@ -21,15 +21,25 @@ def video(
             metavar="FILE", help="Write the labels too: JSON lines with run-length masks.", show_default="overlay alone"
         ),
     ] = None,
-    background: options.Background = None,
+    template: options.Template = None,
+    sliding_window: options.SlidingWindow = False,
+    refine: options.Refine = False,
     threshold: options.Threshold = None,
+    background: options.Background = None,
+    group: options.Group = None,
+    synonym: options.Synonym = None,
+    topk: options.TopK = None,
     device: options.Device = None,
+    dtype: options.DType = None,
+    batch_size: options.BatchSize = None,
+    compile: options.Compile = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Segment a video with your own words: the same colours in every frame. Needs the extra "video"."""
-    from ..inference.word_lists import read_words
+    from ..inference.word_lists import parse_groups, read_words
 
     words = None if labels is None else read_words(labels)
+    groups, synonyms = parse_groups(group or []), parse_groups(synonym or [], "--synonym")
     for path in filter(None, (output, track)):
         if path.exists() and not overwrite:
             raise ValueError(f"The file {str(path)!r} is there already: name another, or give --overwrite.")
@@ -42,7 +52,21 @@ def video(
     from ..inference.segmenter import Segmenter
     from ..inference.video import segment_video
 
-    segmenter = Segmenter(model or DEFAULT_MODEL, device=device, background=background, threshold=threshold)
+    segmenter = Segmenter(
+        model or DEFAULT_MODEL,
+        num_kept_classes=topk,
+        device=device,
+        dtype=dtype,
+        compile=compile,
+        templates=template,
+        synonyms=synonyms,
+        groups=groups,
+        background=background,
+        threshold=threshold,
+        sliding_window=sliding_window,
+        refine=refine,
+        batch_size=batch_size,
+    )
     segmenter.encode(words)
     output.parent.mkdir(parents=True, exist_ok=True)
     bar = tqdm(desc="Segmenting", unit="frame")

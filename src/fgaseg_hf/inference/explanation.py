@@ -136,7 +136,7 @@ def draw_explanation(explanation: Explanation) -> Image.Image:
         corner = (block * block_width + gap, head.height + line + row * row_height)
         if row == 0:
             for number, name in enumerate(names):
-                _write(canvas, (corner[0] + number * column, head.height), _short(name, count), 12, FAINT)
+                _write(canvas, (corner[0] + number * column, head.height - 6), _short(name, count), 12, FAINT)
         _draw_row(canvas, explanation, int(place), corner, column, tile_size, scales)
     return canvas
 

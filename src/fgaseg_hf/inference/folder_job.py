@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 
 from ..model.text_encoding import hash_tensors
+from .georeferenced import WINDOW, has_rasterio, is_georeferenced, segment_raster
+from .geotiff_writing import raster_files_of
 from .job_journal import JobJournal
 from .output_formats import check_formats, files_of, write_formats
 from .output_marks import MARK, is_own_file, refuse_others_files
@@ -24,6 +26,7 @@ from .picture_sources import read_picture
 from .segmentation import Segmentation
 from .segmenter import Segmenter
 from .word_encoding import Words
+from .word_shares import WordShares
 
 FAILED_FILE = "failed.json"
 # Of each of the model's tensors, to tell models apart.
@@ -39,13 +42,14 @@ class PictureOutcome:
     Attributes:
         picture: The picture.
         files: What was written.
-        result: The segmentation; `None` if it failed, or was done by an earlier run.
+        result: What was found: a [`Segmentation`], or a [`RasterSegmentation`] of a georeferenced picture; `None` if it
+            failed, or was done by an earlier run.
         reason: Why it failed, in a sentence; `None` if it did not.
     """
 
     picture: FoundPicture
     files: list[Path] = field(default_factory=list)
-    result: Segmentation | None = None
+    result: WordShares | None = None
     reason: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,6 +77,7 @@ class FolderJob:
         formats: Which files to write of each picture, see [`output_formats.FORMATS`].
         resume: Whether pictures that an earlier run has done with the same model, words and settings are left alone.
         overwrite: Whether to replace files that this package did not write.
+        window: Side of the parts in which georeferenced pictures are read, see [`segment_raster`].
 
     Raises:
         ValueError: There is no such format, the folder cannot be written to, or the job there is another.
@@ -86,6 +91,7 @@ class FolderJob:
         formats: Iterable[str],
         resume: bool = False,
         overwrite: bool = False,
+        window: int = WINDOW,
     ) -> None:
         self.segmenter = segmenter
         self.words = segmenter.encode(words)
@@ -94,6 +100,7 @@ class FolderJob:
         self.output = Path(output)
         self.resume = resume
         self.overwrite = overwrite
+        self.window = window
         self.failed: list[PictureOutcome] = []
         self.num_done_before = 0
 
@@ -107,6 +114,7 @@ class FolderJob:
             "words": list(self.words.labels),
             "formats": list(self.formats),
             "options": options,
+            "window": self.window,
         }
 
     def run(self, pictures: Sequence[FoundPicture]) -> Iterator[PictureOutcome]:
@@ -132,8 +140,9 @@ class FolderJob:
             ) from error
         try:
             waiting = self._what_is_left(pictures, journal)
-            for _, name in waiting:
-                refuse_others_files(files_of(self.output, name, self.formats), self.overwrite)
+            for picture, name in waiting:
+                named = raster_files_of if is_read_in_parts(picture) else files_of
+                refuse_others_files(named(self.output, name, self.formats), self.overwrite)
             refuse_others_files([self.output / FAILED_FILE], self.overwrite)
             for outcome in self._work(waiting, journal):
                 if outcome.reason is not None:
@@ -177,39 +186,51 @@ class FolderJob:
             while batch:
                 yield batch.pop()
 
-    def _compute(self, read: list[Image.Image | str]) -> list[Segmentation | str]:
+    def _compute(self, read: "list[Image.Image | str | None]") -> "list[Segmentation | str | None]":
         """Segments what could be read; if a batch fails, each picture by itself, to find the one at fault."""
-        whole = [picture for picture in read if not isinstance(picture, str)]
+        whole = [picture for picture in read if isinstance(picture, Image.Image)]
+        if not whole:
+            return [picture for picture in read if not isinstance(picture, Image.Image)]
         try:
             segmenter, words = self.segmenter, self._asked_words
-            results: Iterator[Segmentation | str] = iter(list(segmenter(whole, words)))
+            results: Iterator[Segmentation | str | None] = iter(list(segmenter(whole, words)))
         # What goes wrong with one picture shall not end a job over thousands.
         except Exception as error:
             if len(whole) == 1:
                 results = iter([_reason(error)])
             else:
                 results = iter([self._compute([picture])[0] for picture in whole])
-        return [picture if isinstance(picture, str) else next(results) for picture in read]
+        return [next(results) if isinstance(picture, Image.Image) else picture for picture in read]
 
     def _write(
-        self, number: int, picture: FoundPicture, name: str, result: Segmentation | str, journal: JobJournal
+        self, number: int, picture: FoundPicture, name: str, result: Segmentation | str | None, journal: JobJournal
     ) -> PictureOutcome:
         if isinstance(result, str):
             return PictureOutcome(picture, reason=result)
-        # What the files call the picture is the last part; the folders before it are below the output folder.
-        result.name = Path(name).name
         place = journal.begin(number)
         folder = place / Path(name).parent
         folder.mkdir(parents=True, exist_ok=True)
         entry = {"picture": key_of(picture), "fingerprint": fingerprint_of(picture), "name": name}
         try:
-            written = write_formats(result, folder, Path(name).name, self.formats)
-            return PictureOutcome(picture, journal.finish(place, written, entry), result)
+            # What the files call the picture is the last part; the folders before it are below the output folder.
+            files, found = self._write_files(picture, Path(name).name, result, folder)
+            return PictureOutcome(picture, journal.finish(place, files, entry), found)
         except ValueError as error:
             return PictureOutcome(picture, reason=_reason(error))
         finally:
             # Still there if something went wrong, such as a full disk.
             shutil.rmtree(place, ignore_errors=True)
+
+    def _write_files(
+        self, picture: FoundPicture, name: str, result: Segmentation | None, folder: Path
+    ) -> tuple[list[Path], WordShares]:
+        if result is not None:
+            result.name = name
+            return write_formats(result, folder, name, self.formats), result
+        # Part by part: computed while it is written.
+        words, formats = self._asked_words, self.formats
+        raster = segment_raster(self.segmenter, picture.source, words, folder, name, formats, self.window)
+        return raster.files, raster
 
     def _note_failures(self) -> None:
         path = self.output / FAILED_FILE
@@ -257,7 +278,15 @@ def num_pixels_of(picture: FoundPicture) -> int:
     return 0
 
 
-def _read_or_reason(picture: FoundPicture) -> Image.Image | str:
+def is_read_in_parts(picture: FoundPicture) -> bool:
+    """Whether a picture is one that [`segment_raster`] reads."""
+    return picture.path is not None and has_rasterio() and is_georeferenced(picture.path)
+
+
+def _read_or_reason(picture: FoundPicture) -> Image.Image | str | None:
+    """Reads a picture: `None` for one that is read later, in parts; a sentence if it cannot be read."""
+    if is_read_in_parts(picture):
+        return None
     try:
         return read_picture(sys.stdin.buffer.read() if picture.source == STANDARD_INPUT else picture.source)
     except Exception as error:
@@ -268,4 +297,4 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:400] or type(error).__name__
 
 
-__all__ = ["FolderJob", "PictureOutcome"]
+__all__ = ["FolderJob", "PictureOutcome", "is_read_in_parts"]
