@@ -372,6 +372,22 @@ def test_corrected_masks_are_looked_at_again(tmp_path: Path) -> None:
     assert (out / "benchmark.json").stat().st_mtime_ns == before
 
 
+def test_masks_that_count_from_one_are_reduced(tmp_path: Path) -> None:
+    source = own_files(tmp_path / "src", {"train/p": [[0, 1, 2, 255]]})
+    command = ["prepare", "folder", "--source", str(source), "--out", str(tmp_path / "out"), "--do_reduce_labels"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert read(tmp_path / "out", "train")[0][1].tolist() == [[255, 0, 1, 255]]
+    # What was made by one rule is not taken for what the other would make.
+    with pytest.raises(ValueError, match="made of other files"):
+        prepare_own(source, tmp_path / "out")
+    own_files(source, {"train/p": [[3]]})
+    result = CliRunner().invoke(app, [*command[:5], str(tmp_path / "again"), command[-1]])
+    assert result.exit_code == 2 and "ids that the benchmark does not know" in result.stderr
+    with pytest.raises(ValueError, match="the ids of cityscapes are known"):
+        prepare_benchmark("cityscapes", source, tmp_path / "other", do_reduce_labels=True)
+
+
 @pytest.mark.parametrize("change", ["mask", "picture", "more", "names", "fewer"])
 def test_a_folder_that_was_made_of_other_files_is_not_taken_for_these(tmp_path: Path, change: str) -> None:
     source = own_files(tmp_path / "src", {"train/p": [[0, 0]], "train/q": [[1, 1]], "validation/p": [[0, 1]]})

@@ -23,6 +23,13 @@ def prepare(
             metavar="FOLDER", help="The folder to make. Stopped half-way, the same command goes on from there."
         ),
     ],
+    do_reduce_labels: Annotated[
+        bool,
+        typer.Option(
+            "--do_reduce_labels",
+            help="The label maps of `folder` count the classes from 1, and 0 is not annotated.",
+        ),
+    ] = False,
 ) -> None:
     """Turn a benchmark's published files into parquet, for training and evaluation.
 
@@ -30,7 +37,7 @@ def prepare(
     """
     from ..data.benchmark_preparation import describe_preparation, describe_remarks, prepare_benchmark
 
-    prepared = prepare_benchmark(name, source, out)
+    prepared = prepare_benchmark(name, source, out, do_reduce_labels=do_reduce_labels)
     typer.echo(describe_preparation(prepared))
     remarks = describe_remarks(prepared)
     if remarks:

@@ -68,6 +68,7 @@ def prepare_benchmark(
     source: str | Path,
     out: str | Path,
     *,
+    do_reduce_labels: bool = False,
     pictures_per_shard: int = PICTURES_PER_SHARD,
     show_progress: bool = True,
 ) -> dict[str, PreparedSplit]:
@@ -78,6 +79,7 @@ def prepare_benchmark(
         source: folder of the published files, unpacked.
         out: folder to make. While it is being made, its parts lie in the folder of this name with `.incomplete` behind
             it; the next call goes on from these.
+        do_reduce_labels: whether the label maps of `folder` count the classes from 1, and 0 is not annotated.
         pictures_per_shard: pictures a parquet file.
         show_progress: whether to draw a progress bar a split on standard error.
 
@@ -87,10 +89,12 @@ def prepare_benchmark(
 
     Raises:
         ValueError: there is no such benchmark or source, a file that all needs is missing or broken, two files have
-            one name, no picture is left, `out` exists and is something else or was made of other files, or a package
-            of the extra `eval` is not installed.
+            one name, no picture is left, `out` exists and is something else or was made of other files, labels are to
+            be reduced whose ids the benchmark knows, or a package of the extra `eval` is not installed.
     """
     benchmark, source, out = find_benchmark(name), Path(source), Path(out).absolute()
+    if do_reduce_labels and benchmark.class_names:
+        raise ValueError(f"--do_reduce_labels is for pictures of your own; the ids of {benchmark.name} are known.")
     before = _read_record(benchmark, out)
     if before is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists already and is no prepared benchmark: choose another folder with --out.")
@@ -99,7 +103,7 @@ def prepare_benchmark(
     for module in ("datasets", "pyarrow.parquet"):
         import_extra(module)
     if not benchmark.class_names:
-        benchmark = with_own_class_names(benchmark, source)
+        benchmark = with_own_class_names(benchmark, source, do_reduce_labels)
     splits = dict(_FINDERS[benchmark.name](source))
     for pictures, _ in splits.values():
         refuse_repeated_names(pictures)

@@ -31,15 +31,27 @@ def find_own_files(source: Path) -> FoundSplits:
         yield split, (pair_files(folder / split, maps / split), Counter())
 
 
-def with_own_class_names(benchmark: SegmentationBenchmark, source: Path) -> SegmentationBenchmark:
+def with_own_class_names(
+    benchmark: SegmentationBenchmark, source: Path, do_reduce_labels: bool = False
+) -> SegmentationBenchmark:
     """Gives the benchmark `folder` the names of the source's `class_names.txt`.
+
+    Args:
+        benchmark: the benchmark `folder`.
+        source: the folder of pictures, label maps and names.
+        do_reduce_labels: whether label maps count the classes from 1, and 0 is not annotated.
 
     Raises:
         ValueError: there is no such file, or it has an empty line or a name twice.
     """
     find_file(source, [CLASS_NAMES_FILE])
     benchmark = replace(benchmark, class_names=tuple(load_class_names(source)))
-    return replace(benchmark, ignored_ids=(benchmark.unlabelled_id,))
+    if not do_reduce_labels:
+        return replace(benchmark, ignored_ids=(benchmark.unlabelled_id,))
+    published_ids = tuple(range(1, len(benchmark.class_names) + 1))
+    # With 255 classes, 255 is the last of them.
+    ignored_ids = tuple(label for label in (0, benchmark.unlabelled_id) if label not in published_ids)
+    return replace(benchmark, published_ids=published_ids, ignored_ids=ignored_ids)
 
 
 def _folders_in(folder: Path) -> list[str]:
