@@ -68,6 +68,8 @@ def test_result_file_and_pictures(
     assert set(saved["result"]["groups"]) == {"seen", "unseen"}
     assert len(saved["config_sha256"]) == 64
     assert saved["checkpoint"] == hash_checkpoint(inputs / "model")
+    # One backend, whether torchvision is installed or not.
+    assert saved["image_processor"] == "FGASegImageProcessorPil"
     assert saved["versions"]["torch"]
     assert "--ignored_ids 9" in saved["command"]
     printed = capsys.readouterr().out

@@ -40,6 +40,7 @@ def describe_measurement(
         "checkpoint": hash_loaded_checkpoint(model),
         "config_sha256": hashlib.sha256(model.config.to_json_string().encode()).hexdigest(),
         "processor_sha256": hash_processor(processor),
+        "image_processor": type(processor.image_processor).__name__,
         "dataset": dataclasses.asdict(dataset),
         "rows_fingerprint": fingerprint_rows(dataset, split),
         "labels": describe_labels(split),
