@@ -2,6 +2,7 @@
 """`Trainer` on a tiny model: the same curve as the Accelerate loop, exact metrics, resuming, LoRA, pushing."""
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from hub_server import local_hub
 from PIL import Image
 from tiny_models import tiny_model, tiny_processor
-from transformers import AutoModelForSemanticSegmentation, AutoProcessor, Trainer
+from transformers import AutoModelForSemanticSegmentation, AutoProcessor, Trainer, TrainingArguments
 
 from fgaseg_hf.data.data_collator import FGASegDataCollator
 from fgaseg_hf.evaluation.segmentation_metrics import SegmentationConfusionMatrix
@@ -279,3 +280,23 @@ def test_predictions_need_no_masks_and_smoothing_is_refused(inputs: Path, tmp_pa
     assert prediction.label_ids is None
     with pytest.raises(ValueError, match="`label_smoothing_factor`"):
         FGASegTrainer(model=model, args=FGASegTrainingArguments(**arguments, label_smoothing_factor=0.1))
+
+
+def test_plain_trainer_leaves_label_smoothing_out_and_says_so(tmp_path: Path) -> None:
+    tiny_model().save_pretrained(tmp_path / "model")
+    tiny_processor().save_pretrained(tmp_path / "model")
+    model = AutoModelForSemanticSegmentation.from_pretrained(
+        tmp_path / "model", id2label=dict(enumerate(NAMES)), label2id={name: index for index, name in enumerate(NAMES)}
+    )
+    sample = {"pixel_values": torch.zeros(3, 32, 32), "labels": torch.zeros(32, 32, dtype=torch.long)}
+    losses = []
+    for factor in (0.0, 0.1):
+        arguments = TrainingArguments(
+            str(tmp_path), label_smoothing_factor=factor, use_cpu=True, report_to="none", disable_tqdm=True
+        )
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            trainer = Trainer(model, arguments, eval_dataset=[sample, sample])
+        assert any("Label smoothing is not compatible" in str(warning.message) for warning in caught) == bool(factor)
+        losses.append(trainer.evaluate()["eval_loss"])
+    assert losses[0] == losses[1]

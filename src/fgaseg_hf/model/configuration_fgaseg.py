@@ -118,6 +118,9 @@ class FGASegConfig(PreTrainedConfig):
         vocabulary_key (`str`, *optional*):
             Key of the vocabulary that is saved beside the checkpoint; `model.set_vocabulary` sets it. `None`: there is
             none, or it shall not be loaded.
+        problem_type (`str`, defaults to `"multi_label_classification"`):
+            What Transformers calls a loss of one sigmoid a class: `Trainer` then leaves out label smoothing, which is
+            made for a softmax over the last axis, and says so.
 
     Raises:
         ValueError: If a field is out of range; the message names the field and the mend.
@@ -208,6 +211,10 @@ class FGASegConfig(PreTrainedConfig):
     initializer_factor: float | int = 1.0
     # Vocabulary
     vocabulary_key: str | None = None
+    # What Transformers is told
+    problem_type: Literal["regression", "single_label_classification", "multi_label_classification"] | None = (
+        "multi_label_classification"
+    )
 
     def __post_init__(self, **kwargs: Any) -> None:
         # A checkpoint names the pipeline that it brings. Where the package is installed, its own has that name, and
