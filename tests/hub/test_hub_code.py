@@ -238,10 +238,17 @@ def test_a_model_that_knows_its_classes_loads_without_the_package(python_without
     tiny_model().save_pretrained(tmp_path / "start")
     tiny_processor().save_pretrained(tmp_path / "start")
     model = FGASegForSemanticSegmentation.from_pretrained(tmp_path / "start", id2label={0: "red car", 1: "sky"})
-    # As Trainer leaves a folder that was given the image processor alone.
-    model.save_pretrained(tmp_path / "model")
-    tiny_processor().image_processor.save_pretrained(tmp_path / "model")
     pixel_values = tiny_inputs()["pixel_values"]
+    before = model.vocabulary.embeddings.clone()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    for _ in range(2):
+        model.train()(pixel_values, labels=torch.ones(2, 8, 8, dtype=torch.long)).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    # As Trainer leaves a folder that was given the image processor alone.
+    model.eval().save_pretrained(tmp_path / "model")
+    tiny_processor().image_processor.save_pretrained(tmp_path / "model")
+    assert not torch.equal(model.get_text_embeddings(model.vocabulary.input_ids), before)
     with torch.no_grad():
         tensors = {"pixel_values": pixel_values, "logits": model(pixel_values).logits}
     torch.save({**tensors, "labels": torch.zeros(2, 8, 8, dtype=torch.long)}, tmp_path / "tensors.pt")

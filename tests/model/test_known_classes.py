@@ -2,14 +2,17 @@
 """A model that knows its classes: trained, evaluated, saved and loaded without a word in the batch."""
 
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from PIL import Image
 from tiny_models import TRAINING_FREE, tiny_inputs, tiny_model, tiny_processor, tiny_vocabulary
+from torch import nn
 from transformers import AutoConfig, AutoModelForSemanticSegmentation, AutoProcessor, pipeline
 
 from fgaseg_hf import FGASegForSemanticSegmentation, FGASegVocabulary
@@ -85,6 +88,50 @@ def test_losses_and_gradients_are_those_of_words_in_the_batch(
         assert (parameter.grad is None) == (gradients[name].grad is None), name
         if parameter.grad is not None:
             torch.testing.assert_close(gradients[name].grad, parameter.grad, **TOLERANCE)
+
+
+def train_known_and_given(rank: int, folder: Path) -> None:
+    """Trains on a picture of one's own beside another process, twice; writes losses and gradients."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'rendezvous'}", rank=rank, world_size=2)
+    words = AutoProcessor.from_pretrained(folder)(text=list(NAMES.values()), return_tensors="pt")
+    pixel_values, labels = tiny_inputs(batch_size=4)["pixel_values"], some_labels().repeat(2, 1, 1)
+    found: dict[str, torch.Tensor] = {}
+    for trainable_clip in ("none", "query_value"):
+        for kind, inputs in (("known", {}), ("given", words)):
+            names = {"id2label": NAMES, "label2id": IDS} if kind == "known" else {}
+            model = load(folder, **names).train()
+            model.set_trainable_clip(trainable_clip)
+            wrapped = nn.parallel.DistributedDataParallel(model)
+            for place in (rank, 2 + rank):
+                # The first is accumulated without being shared.
+                with wrapped.no_sync() if place == rank else nullcontext():
+                    output = wrapped(pixel_values[place, None], labels=labels[place, None], **inputs)
+                    output.loss.backward()
+                found[f"{trainable_clip}/{kind}/loss {place}"] = output.loss.detach()
+            for name, parameter in model.named_parameters():
+                if parameter.requires_grad:
+                    found[f"{trainable_clip}/{kind}/{name}"] = parameter.grad
+    torch.save(found, folder / f"found-{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_losses_and_gradients_are_those_of_words_in_the_batch_in_two_processes(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(train_known_and_given, (save_without_names(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f"found-{rank}.pt") for rank in range(2))
+    for found in (first, second):
+        known = {name: values for name, values in found.items() if "/known/" in name}
+        assert len(known) == len(found) / 2
+        for name, values in known.items():
+            torch.testing.assert_close(values, found[name.replace("/known/", "/given/")], **TOLERANCE)
+    gradients = [name for name in first if "/loss " not in name]
+    # Shared: both processes have the mean of both, though each saw another picture.
+    assert all(torch.equal(first[name], second[name]) for name in gradients)
+    assert first["none/known/loss 0"] != second["none/known/loss 1"]
+    learning = "fgaseg.text_model.encoder.layers.0.self_attn.q_proj.weight"
+    assert first[f"query_value/known/{learning}"].abs().sum() > 0
+    assert f"none/known/{learning}" not in first
 
 
 def test_words_are_encoded_once_and_anew_when_the_text_tower_has_learnt(
