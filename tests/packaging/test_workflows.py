@@ -29,6 +29,13 @@ def test_the_workflow_takes_the_oldest_python_that_is_supported() -> None:
     assert f"python_requires = >={oldest}\n" in setup
 
 
+def test_the_workflow_takes_every_row_of_versions() -> None:
+    job = load("workflows/ci.yml")["jobs"]["versions"]
+    assert job["steps"][-1]["run"] == "bash .ci/run_versions ${{ matrix.row }}"
+    script = (REPOSITORY / ".ci" / "run_versions").read_text(encoding="utf-8")
+    assert f"rows=({' '.join(job['strategy']['matrix']['row'])})" in script
+
+
 def test_templates_have_what_github_asks_for() -> None:
     for name in ("bug_report.yml", "proposal.yml"):
         template = load(f"ISSUE_TEMPLATE/{name}")
