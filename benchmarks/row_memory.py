@@ -6,13 +6,14 @@ import time
 
 import torch
 from measurement import answer_and_wait
-from workloads import ROWS, Row, Workloads
+from workloads import HARD_NEGATIVE_ROWS, ROWS, Row, Workloads
 
 
 def main() -> None:
     """Runs the row, twice by default as a process that goes on does, and says how long the last time took."""
     parser = argparse.ArgumentParser(description="One row, alone in its process.")
-    parser.add_argument("row", nargs="?", choices=list(ROWS), help="one of the main table's rows")
+    rows = {**ROWS, **HARD_NEGATIVE_ROWS}
+    parser.add_argument("row", nargs="?", choices=list(rows), help="one of the tables' rows")
     parser.add_argument("--classes", type=int, default=171, help="instead of a row: how many classes")
     parser.add_argument("--top", type=int, default=None, help="with --classes: TopK")
     parser.add_argument("--height", type=int, default=384)
@@ -21,7 +22,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--runs", type=int, default=2, help="how often; the last one is timed")
     arguments = parser.parse_args()
-    row = ROWS[arguments.row] if arguments.row else Row("fgaseg", arguments.classes, arguments.top)
+    row = rows[arguments.row] if arguments.row else Row("fgaseg", arguments.classes, arguments.top)
     workloads = Workloads(arguments.batch, arguments.height, arguments.width, getattr(torch, arguments.dtype))
     work = workloads.work(row)
     for _ in range(arguments.runs):

@@ -26,6 +26,7 @@ class Row:
         training: A step forward and back, words encoded within it, q and v of both towers training.
         checkpointing: Whether that step recomputes blocks instead of keeping their activations.
         class_limit: Of more classes than this, those whose global map peaks highest are decoded.
+        num_decoded_classes: In training: of all names, which are scored, so many are decoded; `None` for all.
     """
 
     model: str
@@ -34,6 +35,7 @@ class Row:
     training: bool = False
     checkpointing: bool = False
     class_limit: int | None = 256
+    num_decoded_classes: int | None = None
 
     @property
     def title(self) -> str:
@@ -42,9 +44,9 @@ class Row:
         if self.model == "clipseg":
             return f"{name}, {self.num_classes} prompts"
         if self.training:
-            return f"{name}, training step, {self.num_classes} classes" + (
-                ", gradient checkpointing" if self.checkpointing else ""
-            )
+            decoded = "" if self.num_decoded_classes is None else f", {self.num_decoded_classes} decoded"
+            checkpointing = ", gradient checkpointing" if self.checkpointing else ""
+            return f"{name}, training step, {self.num_classes} classes{decoded}{checkpointing}"
         kept = "all kept" if self.num_kept_classes is None else f"TopK {self.num_kept_classes}"
         if self.num_kept_classes is None and self.class_limit is not None and self.num_classes > self.class_limit:
             kept = f"limit {self.class_limit}"
@@ -67,6 +69,12 @@ ROWS = {
     "clipseg-20": Row("clipseg", 20),
     "train": Row("fgaseg", 171, training=True),
     "train-checkpointing": Row("fgaseg", 171, training=True, checkpointing=True),
+}
+# Rows of `hard_negatives.py`.
+HARD_NEGATIVE_ROWS = {
+    "train": ROWS["train"],
+    "train-32": Row("fgaseg", 32, training=True),
+    "train-decode-32": Row("fgaseg", 171, training=True, num_decoded_classes=32),
 }
 
 
@@ -196,6 +204,7 @@ class Workloads:
 
         def run() -> object:
             model.config.num_kept_classes, model.config.class_limit = None, row.class_limit
+            model.config.num_decoded_classes = row.num_decoded_classes
             model.train()
             if row.checkpointing:
                 model.activation_checkpointing_enable()

@@ -96,6 +96,14 @@ def tiny_inputs(
     }
 
 
+def tiny_prompts(num_classes: int) -> torch.Tensor:
+    """Random token ids of prompts for [`tiny_model`], each between a beginning and an end."""
+    text: Any = tiny_config().text_config
+    ids = torch.randint(3, text.vocab_size - 3, (num_classes, 6), generator=torch.Generator().manual_seed(0))
+    ids[:, 0], ids[:, -1] = text.bos_token_id, text.eos_token_id
+    return ids
+
+
 def tiny_vocabulary() -> FGASegVocabulary:
     """A vocabulary with each of its features, not encoded."""
     return FGASegVocabulary(

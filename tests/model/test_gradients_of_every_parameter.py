@@ -5,15 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import TRAINING_FREE, tiny_config, tiny_inputs, tiny_model
-
-
-def words(num_classes: int) -> torch.Tensor:
-    config = tiny_config()
-    text = config.text_config
-    ids = torch.randint(3, text.vocab_size - 3, (num_classes, 6), generator=torch.Generator().manual_seed(0))
-    ids[:, 0], ids[:, -1] = text.bos_token_id, text.eos_token_id
-    return ids
+from tiny_models import TRAINING_FREE, tiny_inputs, tiny_model, tiny_prompts
 
 
 @pytest.mark.parametrize("is_labelled", [True, False])
@@ -24,17 +16,18 @@ def words(num_classes: int) -> torch.Tensor:
         {},
         {"p2tformer_direction": "dual", "ignored_pixels_as_negatives": False, "class_limit": None},
         {"use_local_pseudo_masks": False, "fusion": "add", "num_kept_classes": 8},
+        {"num_decoded_classes": 4, "class_limit": None},
         {"use_auxiliary_heads": False, "use_alignment_head": False, "p2tformer_num_layers": 0},
         {**TRAINING_FREE, "dense_attention": "self_correlation"},
     ],
-    ids=["published", "dual", "without local masks", "CAT-Seg with local masks", "CLIP alone"],
+    ids=["published", "dual", "without local masks", "hard negatives", "CAT-Seg with local masks", "CLIP alone"],
 )
 def test_no_parameter_goes_unused(fields: dict[str, Any], num_classes: int, is_labelled: bool) -> None:
     """One class; as many as padding fills up to; more than the limit; nothing labelled."""
     model = tiny_model(trainable_clip="all", **fields).train()
     labels = torch.full((2, 24, 24), 0 if is_labelled else model.config.semantic_loss_ignore_index)
     pixel_values = tiny_inputs()["pixel_values"]
-    model(pixel_values=pixel_values, input_ids=words(num_classes), labels=labels).loss.backward()
+    model(pixel_values=pixel_values, input_ids=tiny_prompts(num_classes), labels=labels).loss.backward()
     trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert [name for name, parameter in trainable.items() if parameter.grad is None] == []
     assert [name for name, parameter in trainable.items() if not torch.isfinite(parameter.grad).all()] == []

@@ -103,8 +103,9 @@ class FGASegConfig(PreTrainedConfig):
             best `num_kept_classes` of every pixel, united over the picture, after each of the three auxiliary heads.
         num_decoded_classes (`int`, *optional*):
             Hard negatives in training: every name is scored by auxiliary map 0, which has its loss over all of them,
-            and each picture's own names with the highest others, so many in all, go through the decoder. `None`, as
-            published: all do. It needs the auxiliary heads, and a `class_limit` above the number of names.
+            and each picture's own names with the highest others, so many in all, go through the decoder. The text tower
+            learns from these alone. `None`, as published: all do. It needs the auxiliary heads, a `class_limit` above
+            the number of names, and names that are given with the pictures.
         segmentation_loss_weight, alignment_loss_weight (`float`, default to 1.0 and 0.02):
             Weights of the losses.
         auxiliary_loss_weights (`list[float]`, defaults to `(0.2, 1.0, 1.0)`):

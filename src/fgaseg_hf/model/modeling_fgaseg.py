@@ -12,12 +12,11 @@ from transformers.utils.generic import can_return_tuple
 
 from .category_decoder import FGASegCategoryDecoder
 from .category_supplementation import FGASegLocalPseudoMasks, global_pseudo_masks
-from .class_selection import gather_classes
 from .clip_dense_features import FGASegTextModel, FGASegUpsamplingGuidance, FGASegVisionModel, tokens_to_map
 from .clip_initialisation import FGASegInitialisationMixin
 from .configuration_fgaseg import FGASegConfig
 from .cosine_decoder import decode_cosines
-from .hard_classes import decode_hardest, decodes_hardest
+from .hard_classes import decodes_hardest, train_on_hardest
 from .losses import check_class_weights, check_labels
 from .model_inputs import (
     check_image_features,
@@ -76,7 +75,8 @@ class FGASegModel(FGASegPreTrainedModel):
 
         Args:
             input_ids: (classes, length), or (classes, templates, length): a class's templates are averaged.
-            attention_mask: The same shape; not needed: the text tower looks backwards, and padding stands last.
+            attention_mask: The same shape, as tokenizers give it; not looked at, which would have a GPU waited for: the
+                text tower looks backwards, and padding stands last.
 
         Returns:
             Embeddings of unit length, (classes, dim).
@@ -89,9 +89,7 @@ class FGASegModel(FGASegPreTrainedModel):
                 f"`input_ids` has shape {tuple(input_ids.shape)}; give one row of token ids a class, "
                 "(classes, length) or (classes, templates, length)."
             )
-        length = input_ids.shape[-1]
-        mask = None if attention_mask is None else attention_mask.reshape(-1, length)
-        pooled = self.text_model(input_ids=input_ids.reshape(-1, length), attention_mask=mask).pooler_output
+        pooled = self.text_model(input_ids=input_ids.reshape(-1, input_ids.shape[-1])).pooler_output
         embeddings = nn.functional.normalize(self.text_projection(pooled), dim=-1)
         if input_ids.dim() == 3:
             embeddings = nn.functional.normalize(embeddings.unflatten(0, input_ids.shape[:2]).mean(dim=1), dim=-1)
@@ -279,6 +277,19 @@ class FGASegForSemanticSegmentation(
                 **kwargs,
             )
 
+        if labels is not None and decodes_hardest(self, input_ids, text_embeddings, class_indices):
+            return train_on_hardest(
+                self,
+                pixel_values,
+                input_ids,
+                text_embeddings,
+                class_indices,
+                labels,
+                class_weights,
+                image_features,
+                **kwargs,
+            )
+
         # steps 1 to 4: dense features, words, alignment, pseudo-masks
         features = self.fgaseg(
             pixel_values,
@@ -298,13 +309,9 @@ class FGASegForSemanticSegmentation(
                 check_class_weights(class_weights, batch_size, num_classes)
 
         # step 5: decode
-        trained_classes = None
         if self.decoder is None:
             num_kept_classes = None if self.training else self.config.num_kept_classes
             decoded = decode_cosines(features.global_pseudo_masks, self.fgaseg.logit_scale, num_kept_classes)
-        elif labels is not None and decodes_hardest(self.config, num_classes, self.training):
-            decoded = decode_hardest(self.decoder, features, labels, self.config)
-            trained_classes = decoded.kept_classes
         else:
             decoded = self.decoder(
                 features.global_pseudo_masks,
@@ -319,11 +326,9 @@ class FGASegForSemanticSegmentation(
         alignment_logits, losses = None, {}
         if labels is not None:
             if self.alignment_head is not None:
-                words = features.aligned_text_embeddings
-                words = words if trained_classes is None else gather_classes(words, trained_classes)
-                alignment_logits = self.alignment_head(words, features.patch_features)
+                alignment_logits = self.alignment_head(features.aligned_text_embeddings, features.patch_features)
             losses = training_losses(
-                decoded.logits, auxiliary_logits, alignment_logits, labels, self.config, class_weights, trained_classes
+                decoded.logits, auxiliary_logits, alignment_logits, labels, self.config, class_weights
             )
         return FGASegOutput(
             **losses,
