@@ -263,6 +263,10 @@ def test_vocabularies_as_labels_and_on_the_model() -> None:
     stock = pipeline(
         "image-segmentation", model=pipe.model, image_processor=pipe.processor.image_processor, device="cpu"
     )
+    pipe.model.set_vocabulary(None)
+    with pytest.raises(ValueError, match=r"no class names: .* by `model.set_vocabulary`"):
+        stock(pictures[0])
+    pipe.model.set_vocabulary(encoded)
     assert type(stock) is ImageSegmentationPipeline
     from_stock = stock(pictures, batch_size=4)
     maps = []

@@ -102,6 +102,35 @@ def test_settings_that_do_not_fit_are_named(settings, message):
         predict_with_sliding_window(lambda pictures: pictures, settings.pop("pixel_values"), **settings)
 
 
+class OnGpu(torch.Tensor):
+    """A tensor that says of itself that it lies on a GPU."""
+
+    device = property(lambda self: torch.device("cuda", 0))
+
+
+def test_the_batch_fits_the_gpu_and_its_peak_stays_the_callers(monkeypatch):
+    gib = 2**30
+    answers = {"memory_allocated": 2 * gib, "max_memory_allocated": 3 * gib, "memory_reserved": 4 * gib}
+    for name, answer in answers.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, answer=answer: answer)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 * gib, 80 * gib))
+
+    def reset(device=None):
+        raise AssertionError("the caller's peak was wiped")
+
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
+    sizes = []
+
+    def predict_logits(views):
+        sizes.append(len(views))
+        return torch.zeros(len(views), 1)
+
+    windows = sliding_window.SlidingWindows(32, 24, 80, use_whole_picture=True, batch_size=None, max_memory=None)
+    windows._predict_views(predict_logits, torch.zeros(10, 3, 32, 32).as_subclass(OnGpu))
+    # the first view took 1 GiB; 80 % of what is free, and of what PyTorch holds unused, fits 4
+    assert sizes == [1, 4, 4, 1]
+
+
 @pytest.mark.parametrize("odd", [torch.nan, torch.inf])
 @pytest.mark.parametrize("view", range(5))
 @pytest.mark.parametrize("predict", [predict_with_sliding_window, label_with_sliding_window])

@@ -235,7 +235,7 @@ def check_labels(labels: torch.Tensor, batch_size: int, num_classes: int, ignore
     if torch.compiler.is_compiling():
         return
     is_wrong = ((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)
-    if labels.is_cuda:
+    if labels.is_cuda or labels.is_meta:
         # without waiting for the GPU; the collator has said more of labels that come from it
         torch._assert_async(~is_wrong.any(), f"`labels` holds a number that is none of {num_classes} classes.")
         return
@@ -266,7 +266,7 @@ def check_class_weights(class_weights: torch.Tensor, batch_size: int, num_classe
     if torch.compiler.is_compiling():
         return
     is_right = (torch.isfinite(class_weights) & (class_weights >= 0)).all()
-    if class_weights.is_cuda:
+    if class_weights.is_cuda or class_weights.is_meta:
         torch._assert_async(is_right, "`class_weights` must be finite numbers of at least 0.")
         return
     if not bool(is_right):

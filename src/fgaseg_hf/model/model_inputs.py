@@ -86,7 +86,12 @@ def check_words(input_ids: torch.Tensor | None, text_embeddings: torch.Tensor | 
     Raises:
         ValueError: If there is not exactly one of both, or its shape does not fit.
     """
-    if (input_ids is None) == (text_embeddings is None):
+    if input_ids is None and text_embeddings is None:
+        raise ValueError(
+            "There are no class names: give them as `input_ids` or `text_embeddings`, or once and for all by "
+            "`model.set_vocabulary`."
+        )
+    if input_ids is not None and text_embeddings is not None:
         raise ValueError("Give the class names either as `input_ids` or as `text_embeddings`, one of both.")
     dim = config.projection_dim
     for name, words in (("input_ids", input_ids), ("text_embeddings", text_embeddings)):
@@ -107,7 +112,8 @@ def check_token_ids(input_ids: torch.Tensor, config: FGASegConfig) -> None:
     """Refuses what are no token ids of the text tower.
 
     Their values are looked at wherever they lie, since an accelerator's own refusal ends the process; but not in a
-    program that is being made, which would end there.
+    program that is being made, which would end there, nor where an accelerator keeps gradients: a training step waits
+    for nothing, and has its ids from a collator.
 
     Args:
         input_ids: (names, length) or (names, templates, length).
@@ -119,7 +125,8 @@ def check_token_ids(input_ids: torch.Tensor, config: FGASegConfig) -> None:
     if input_ids.is_floating_point() or input_ids.is_complex() or input_ids.dtype == torch.bool:
         raise ValueError(f"`input_ids` is of {input_ids.dtype}; give whole numbers, as the processor does.")
     is_program = torch.compiler.is_compiling() or torch.jit.is_tracing() or type(input_ids) is not torch.Tensor
-    if is_program or input_ids.is_meta or input_ids.numel() == 0:
+    is_step = input_ids.device.type != "cpu" and torch.is_grad_enabled()
+    if is_program or is_step or input_ids.is_meta or input_ids.numel() == 0:
         return
     text_config: Any = config.text_config
     # Both at once: an accelerator is waited for a single time.
