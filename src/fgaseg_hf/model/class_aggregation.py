@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from .configuration_fgaseg import FGASegConfig
-from .cost_embeddings import resize_costs
+from .cost_embeddings import by_rows, resize_costs
 from .spatial_aggregation import FGASegFeedForward
 
 
@@ -56,9 +56,10 @@ class FGASegLinearClassAttention(nn.Module):
         Returns:
             (batch, classes, height, width, channels).
         """
-        query = elu_plus_one(self.query(cost_embeddings) + self.query_guidance(text_guidance)[:, :, None, None])
-        key = elu_plus_one(self.key(cost_embeddings) + self.key_guidance(text_guidance)[:, :, None, None])
-        return self.attend(query, key, self.value(cost_embeddings), is_kept, padding)
+        query_guidance, key_guidance = self.query_guidance(text_guidance), self.key_guidance(text_guidance)
+        query = elu_plus_one(by_rows(self.query, cost_embeddings) + query_guidance[:, :, None, None])
+        key = elu_plus_one(by_rows(self.key, cost_embeddings) + key_guidance[:, :, None, None])
+        return self.attend(query, key, by_rows(self.value, cost_embeddings), is_kept, padding)
 
     def pad(self, token: torch.Tensor, guidance: torch.Tensor, count: torch.Tensor | int) -> FGASegClassPadding:
         """Key and value of the padding token, normalised (channels,), with its guidance (guidance_dim,)."""

@@ -38,7 +38,15 @@ class FGASegFusion(nn.Module):
         """(..., in_dim) and (..., local_dim) -> (..., out_dim)."""
         if self.linear is None:
             return cost_embeddings + local_embeddings
-        return self.linear(torch.cat((cost_embeddings, local_embeddings), dim=-1))
+        return by_rows(self.linear, torch.cat((cost_embeddings, local_embeddings), dim=-1))
+
+
+def by_rows(layer: nn.Module, states: torch.Tensor) -> torch.Tensor:
+    """Calls a linear layer with rows, (..., channels before) -> (..., channels after).
+
+    That is how it computes anyhow; quantised layers take no more than three axes.
+    """
+    return layer(states.reshape(-1, states.shape[-1])).unflatten(0, states.shape[:-1])
 
 
 def costs_to_maps(cost_embeddings: torch.Tensor) -> torch.Tensor:

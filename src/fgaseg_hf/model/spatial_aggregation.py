@@ -9,6 +9,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.clip.modeling_clip import eager_attention_forward
 
 from .configuration_fgaseg import FGASegConfig
+from .cost_embeddings import by_rows
 from .symbolic_windows import window_grid
 
 
@@ -23,7 +24,7 @@ class FGASegFeedForward(nn.Module):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """(..., dim) -> (..., dim)."""
-        return self.fc2(self.activation(self.fc1(states)))
+        return by_rows(self.fc2, self.activation(by_rows(self.fc1, states)))
 
 
 class FGASegWindowAttention(nn.Module):
@@ -64,9 +65,9 @@ class FGASegWindowAttention(nn.Module):
         Returns:
             (batch, classes, windows, window area, channels).
         """
-        query = self.query(windows) + query_guidance.unsqueeze(1)
-        key = self.key(windows) + key_guidance.unsqueeze(1)
-        return self.output(self.attend(query, key, self.value(windows), mask))
+        query = by_rows(self.query, windows) + query_guidance.unsqueeze(1)
+        key = by_rows(self.key, windows) + key_guidance.unsqueeze(1)
+        return by_rows(self.output, self.attend(query, key, by_rows(self.value, windows), mask))
 
     def attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
@@ -115,8 +116,8 @@ class FGASegWindowBlock(nn.Module):
         height, width = cost_embeddings.shape[2:4]
         grid = window_grid(height, width, self.window_size, self.is_shifted, cost_embeddings.device)
         windows = grid.split(cost_embeddings)  # (batch, classes, windows, window area, channels)
-        query_guidance = grid.split(self.attention.query_guidance(appearance_guidance))
-        key_guidance = grid.split(self.attention.key_guidance(appearance_guidance))
+        query_guidance = grid.split(by_rows(self.attention.query_guidance, appearance_guidance))
+        key_guidance = grid.split(by_rows(self.attention.key_guidance, appearance_guidance))
         mask = grid.mask(windows.dtype)
         windows = windows + self.attention(self.norm_1(windows), query_guidance, key_guidance, mask)
         windows = windows + self.feed_forward(self.norm_2(windows))
