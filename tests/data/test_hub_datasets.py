@@ -40,6 +40,32 @@ def test_a_fetch_says_the_size_first_and_takes_what_is_missing(tmp_path: Path, m
             fetch_dataset("some/where")
 
 
+def test_a_fetch_that_was_cut_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = "data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
+    # what was received of a part when the connection broke is lost
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100_000)
+    with local_hub() as hub:
+        use_hub(hub, tmp_path, monkeypatch)
+        hub.repositories["some/scenes"] = repository = HubRepository({first: bytes(range(256)) * 8192}, ["first"])
+        # a connection that breaks amid a file goes on there
+        hub.breaks_after[first] = 1_000_000
+        fetch_dataset("some/scenes")
+        assert hub.fetched == [(first, 0), (first, 1_000_000)]
+        (whole,) = tmp_path.rglob(Path(first).name)
+        assert whole.read_bytes() == repository.files[first]
+        # a fetch that ended goes on with what is missing
+        repository.files[second] = b"rows"
+        repository.commits.append("second")
+        repository.broken.add(second)
+        with pytest.raises(ValueError, match="some/scenes was cut off .*: the same command goes on"):
+            fetch_dataset("some/scenes")
+        repository.broken.clear()
+        hub.fetched.clear()
+        fetch_dataset("some/scenes")
+        assert hub.fetched == [(second, 0)]
+
+
 def test_what_is_on_no_hub_is_said() -> None:
     with pytest.raises(ValueError, match="fgaseg prepare pc-459"):
         fetch_dataset("pc-459")

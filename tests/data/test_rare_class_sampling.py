@@ -10,7 +10,7 @@ from datasets import Image as ImageFeature
 from PIL import Image
 
 from fgaseg_hf.data.augmentation import AugmentationConfig
-from fgaseg_hf.data.class_frequencies import balanced_weights, count_pixels
+from fgaseg_hf.data.class_frequencies import balanced_weights, count_pixels, require_annotation
 from fgaseg_hf.data.rare_class_sampling import RareClassSampler
 from fgaseg_hf.data.segmentation_split import SegmentationSplit
 from fgaseg_hf.data.training_samples import TrainingSamples
@@ -78,7 +78,7 @@ def test_what_cannot_be_sampled_is_refused() -> None:
     split = make_split()
     nothing = SegmentationSplit(rows=split.rows, class_names=split.class_names, ignored_ids=(0, 1, 2, 255))
     with pytest.raises(ValueError, match="No pixel"):
-        count_pixels(nothing)
+        require_annotation(count_pixels(nothing))
 
 
 def test_weights_are_the_median_share_over_the_class_s_own() -> None:

@@ -42,6 +42,10 @@ def test_wrong_ids_are_found_before_training() -> None:
         split[2]
     assert split_of([good, good, bad], ignored_ids=(6,)).check_label_maps() == 3
     assert split_of([good, good, good]).check_label_maps(2) == 2
+    # shared out among processes, each of which reads its own
+    assert split.check_label_maps(process_index=1, num_processes=2) == 3
+    with pytest.raises(ValueError, match="row 2"):
+        split.check_label_maps(process_index=0, num_processes=2)
 
 
 def test_bad_rows_are_refused() -> None:

@@ -22,19 +22,23 @@ from fgaseg_hf.training.run_folder import CHECKPOINT_FOLDER, checkpoints_in
 __all__ = ["inputs"]
 
 
-@pytest.fixture
-def with_a_broken_row(inputs: Path, tmp_path: Path) -> Path:
-    """The same data set, but the picture of row 7 is no picture."""
-    folder = tmp_path / "broken"
+def break_cell(inputs: Path, folder: Path, column: str, row: int) -> Path:
+    """Copies the data set with something else than a picture in one cell of the training split."""
     shutil.copytree(inputs / "dataset", folder)
     path = folder / "data" / "train-00000-of-00001.parquet"
     table = pyarrow.parquet.read_table(path)
-    cells = table.column("image").to_pylist()
-    cells[7] = {"bytes": b"no picture", "path": None}
-    place = table.schema.get_field_index("image")
-    broken = pyarrow.array(cells, type=table.schema.field("image").type)
-    pyarrow.parquet.write_table(table.set_column(place, table.schema.field("image"), broken), path)
+    cells = table.column(column).to_pylist()
+    cells[row] = {"bytes": b"no picture", "path": None}
+    place = table.schema.get_field_index(column)
+    broken = pyarrow.array(cells, type=table.schema.field(column).type)
+    pyarrow.parquet.write_table(table.set_column(place, table.schema.field(column), broken), path)
     return folder
+
+
+@pytest.fixture
+def with_a_broken_row(inputs: Path, tmp_path: Path) -> Path:
+    """The same data set, but the picture of row 7 is no picture."""
+    return break_cell(inputs, tmp_path / "broken", "image", 7)
 
 
 @pytest.mark.parametrize("more", [(), ("--streaming", "--shuffle_buffer", "2")], ids=["plain", "streamed"])
@@ -53,6 +57,24 @@ def test_a_row_that_cannot_be_read_is_named_or_left_out(
     log = run(inputs, tmp_path / "goes_on", *words, "--skip_unreadable", "1")
     assert list(losses(log)) == [1, 2, 3, 4]
     assert capsys.readouterr().out.count("left out, 1 of at most 1") == 1
+
+
+@pytest.fixture
+def with_a_broken_label_map(inputs: Path, tmp_path: Path) -> Path:
+    """The same data set, but the label map of row 5 is no picture."""
+    return break_cell(inputs, tmp_path / "broken_map", "annotation", 5)
+
+
+def test_classes_are_weighed_without_the_label_maps_that_cannot_be_read(
+    inputs: Path, with_a_broken_label_map: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--dataset", str(with_a_broken_label_map), "--class_balancing", "0.5", "--rare_class_temperature", "0.5")
+    with pytest.raises(ValueError, match=r"ow 5 cannot be read.* leave such rows out with --skip_unreadable") as error:
+        run(inputs, tmp_path / "stops", *words, "--num_checked_label_maps", "0")
+    assert "\n" not in str(error.value)
+    log = run(inputs, tmp_path / "goes_on", *words, "--skip_unreadable", "1")
+    assert list(losses(log)) == list(range(1, 9))
+    assert capsys.readouterr().out.count("left out, 1 of at most 1") >= 1
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.bin", "loop_state.json", "contents.json"])

@@ -22,7 +22,7 @@ def fetch(
         str | None, typer.Option(metavar="COMMIT", help="Commit, tag or branch.", show_default="the newest commit")
     ] = None,
 ) -> None:
-    """Fetch a data set from the Hub before training on it; says its size first, and goes on where it was cut off."""
+    """Fetch a data set from the Hub before training on it; says its size first, and fetches only what is missing."""
     from ..evaluation.command_line_arguments import require_packages, run_script
 
     def run() -> None:

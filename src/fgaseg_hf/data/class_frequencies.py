@@ -7,7 +7,8 @@ import numpy as np
 
 from .augmentation import IGNORED_LABEL
 from .label_decoding import limit_short_side_of_labels
-from .segmentation_split import SegmentationSplit
+from .readable_samples import UnreadableRows
+from .segmentation_split import SegmentationSplit, UnreadableRow
 
 
 def count_pixels(
@@ -15,7 +16,8 @@ def count_pixels(
     *,
     process_index: int = 0,
     num_processes: int = 1,
-    add: Callable[[np.ndarray], np.ndarray] = lambda num_pixels: num_pixels,
+    num_skippable: int = 0,
+    say: Callable[[str], None] = lambda text: None,
 ) -> np.ndarray:
     """Counts the annotated pixels of each class in each picture; all label maps are read once.
 
@@ -23,24 +25,40 @@ def count_pixels(
         split: pictures and label maps.
         process_index: of several processes that share the work, the number of this one.
         num_processes: how many there are.
-        add: adds what the processes have counted.
+        num_skippable: label maps that cannot be read which may be left out, as if nothing were annotated in them.
+        say: is told of each of these.
 
     Returns:
-        (pictures, classes), int64.
+        (pictures, classes), int64; 0 in the rows of the others.
 
     Raises:
-        ValueError: no pixel of the split is annotated.
+        UnreadableRow: more cannot be read.
     """
+    unreadable = UnreadableRows(num_skippable, say)
     num_pixels = np.zeros((len(split), len(split.class_names)), dtype=np.int64)
     for index in range(process_index, len(split), num_processes):
-        labels = limit_short_side_of_labels(split.label_map(index), split.max_short_side)
+        try:
+            labels = limit_short_side_of_labels(split.label_map(index), split.max_short_side)
+        except UnreadableRow as error:
+            unreadable.add(str(error))
+            continue
         present, counts = np.unique(labels, return_counts=True)
         is_class = present != IGNORED_LABEL
         num_pixels[index, present[is_class]] = counts[is_class]
-    num_pixels = add(num_pixels)
+    return num_pixels
+
+
+def require_annotation(num_pixels: np.ndarray) -> None:
+    """Refuses a split of which nothing is annotated.
+
+    Args:
+        num_pixels: (pictures, classes), what all processes have counted together.
+
+    Raises:
+        ValueError: no pixel is.
+    """
     if not num_pixels.any():
         raise ValueError("No pixel of the training split is annotated, so there is no class to show.")
-    return num_pixels
 
 
 def balanced_weights(num_pixels: np.ndarray, power: float) -> list[float]:

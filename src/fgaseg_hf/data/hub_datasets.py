@@ -64,7 +64,7 @@ def find_hub_dataset(name: str, revision: str | None = None) -> HubDataset:
 def fetch_dataset(name: str, revision: str | None = None, say: Callable[[str], None] = lambda text: None) -> HubDataset:
     """Brings a data set into the Hub's cache, from which training reads it; what is there already stays.
 
-    A fetch that was cut off goes on where it was, also in the middle of a file.
+    A connection that breaks is taken up where it broke; a fetch that ended goes on with the files that are missing.
 
     Args:
         name: a benchmark, or `OWNER/NAME`.

@@ -14,6 +14,37 @@ from .training_samples import TrainingSamples
 UNREADABLE_ENTRY = "unreadable"
 # Another picture stands in for one that cannot be read: that of a sample so many further on, which no run comes to.
 _FAR_AWAY = 2**40
+# How often another picture is looked for, for each row that may be left out: what is drawn again need not be another.
+_TRIES = 10
+
+
+class UnreadableRows:
+    """The rows that could not be read so far, each counted once.
+
+    Args:
+        num_skippable: how many may be left out.
+        say: is told of each.
+    """
+
+    def __init__(self, num_skippable: int, say: Callable[[str], None]) -> None:
+        self.num_skippable = num_skippable
+        self._say = say
+        self._messages: set[str] = set()
+
+    def add(self, message: str) -> None:
+        """Leaves a row out.
+
+        Raises:
+            UnreadableRow: there are more than may be left out.
+        """
+        if message in self._messages:
+            return
+        self._messages.add(message)
+        number = len(self._messages)
+        if number > self.num_skippable:
+            more = f" {self.num_skippable} before it were left out." if self.num_skippable else ""
+            raise UnreadableRow(f"{message}{more} Mend or remove it, or leave such rows out with --skip_unreadable N.")
+        self._say(f"warning: left out, {number} of at most {self.num_skippable}: {message}")
 
 
 class ReadableSamples(Dataset):
@@ -33,13 +64,15 @@ class ReadableSamples(Dataset):
 
     def __getitem__(self, sample: int) -> dict[str, Any]:
         messages: list[str] = []
-        while len(messages) <= self.num_skippable:
+        for number in range(_TRIES * self.num_skippable + 1):
             try:
-                item = self.samples[sample + len(messages) * _FAR_AWAY]
+                item = self.samples[sample + number * _FAR_AWAY]
             except UnreadableRow as error:
                 messages.append(str(error))
             else:
                 return {**item, UNREADABLE_ENTRY: messages} if messages else item
+            if len(set(messages)) > self.num_skippable:
+                break
         return {UNREADABLE_ENTRY: messages}
 
 
@@ -74,16 +107,8 @@ def without_unreadable_rows(
     Raises:
         UnreadableRow: there are more.
     """
-    found: set[str] = set()
+    unreadable = UnreadableRows(num_skippable, say)
     for batch in batches:
         for message in batch.pop(UNREADABLE_ENTRY):
-            if message in found:
-                continue
-            found.add(message)
-            if len(found) > num_skippable:
-                more = f" {num_skippable} before it were left out." if num_skippable else ""
-                raise UnreadableRow(
-                    f"{message}{more} Mend or remove it, or leave such rows out with --skip_unreadable N."
-                )
-            say(f"warning: left out, {len(found)} of at most {num_skippable}: {message}")
+            unreadable.add(message)
         yield batch

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ..data.augmentation import AugmentationConfig
-from ..data.class_frequencies import balanced_weights, count_pixels
+from ..data.class_frequencies import balanced_weights, count_pixels, require_annotation
 from ..data.class_list_files import load_class_groups
 from ..data.data_collator import FGASegDataCollator
 from ..data.dataset_loading import load_segmentation_splits
@@ -78,7 +78,7 @@ def load_training_data(
     splits = load_splits(arguments, processes, say)
     train_split = splits[arguments.train_split]
     class_groups = load_class_groups(arguments.class_groups) if arguments.class_groups else None
-    choose_picture, class_weights = weigh_classes(arguments, train_split, processes)
+    choose_picture, class_weights = weigh_classes(arguments, train_split, processes, say)
     samples = TrainingSamples(
         train_split,
         augmentation_of(arguments, crop_size),
@@ -174,12 +174,25 @@ def augmentation_of(arguments: TrainingDataArguments, crop_size: tuple[int, int]
 
 
 def weigh_classes(
-    arguments: TrainingDataArguments, split: SegmentationSplit, processes: RunProcesses
+    arguments: TrainingDataArguments, split: SegmentationSplit, processes: RunProcesses, say: Callable[[str], None]
 ) -> tuple[RareClassSampler | None, list[float] | None]:
-    """Returns what chooses pictures and what pixels of each class weigh, as far as the arguments ask for either."""
+    """Returns what chooses pictures and what pixels of each class weigh, as far as the arguments ask for either.
+
+    Raises:
+        ValueError: more label maps cannot be read than may be left out, or no pixel is annotated.
+    """
     if arguments.rare_class_temperature is None and arguments.class_balancing is None:
         return None, None
-    num_pixels = count_pixels(split, process_index=processes.index, num_processes=processes.number, add=processes.add)
+    with processes.failing_together():
+        counted = count_pixels(
+            split,
+            process_index=processes.index,
+            num_processes=processes.number,
+            num_skippable=arguments.skip_unreadable,
+            say=say,
+        )
+    num_pixels = processes.add(counted)
+    require_annotation(num_pixels)
     sampler = weights = None
     if arguments.rare_class_temperature is not None:
         sampler = RareClassSampler(num_pixels, arguments.rare_class_temperature)
