@@ -168,6 +168,11 @@ class RecipeArguments:
         if self.output_dir is None:
             raise ValueError("--output_dir is missing: the folder for models, checkpoints and the log.")
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return Path(str(self.output_dir))
+
 
 def read_model_config(arguments: ModelArguments) -> dict[str, Any]:
     """Collects the config fields that the arguments give.

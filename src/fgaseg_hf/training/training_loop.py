@@ -3,7 +3,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from tqdm.auto import tqdm
 
+from ..data.streamed_samples import StreamedSamples
 from .checkpoints import LoopState, save_checkpoint
 from .evaluation_in_training import evaluate_in_training
 from .run_folder import save_model
@@ -65,18 +66,11 @@ class TrainingLoop:
         """
         recipe, state = self.recipe, self.state
         last_step = min(recipe.max_steps, recipe.stop_at_step or recipe.max_steps)
-        pin_memory = self.accelerator.device.type == "cuda"
-        stream = stream_of_process(self.data, recipe, self.processes)
-        if stream is not None and state.streams:
-            stream.load_state_dict(state.streams[min(self.processes.index, len(state.streams) - 1)])
-        batches = batches_of_process(
-            self.data, recipe, self.processes, first_step=state.step, stream=stream, pin_memory=pin_memory
-        )
-        clock = LoopClock(state)
-        bar = self._bar()
+        stream, batches = self._open_data()
+        clock, bar = LoopClock(state), self._bar()
         stopped = False
         while state.step < last_step and not stopped:
-            out_of_time = recipe.max_minutes is not None and clock.minutes > recipe.max_minutes
+            is_out_of_time = recipe.max_minutes is not None and clock.minutes > recipe.max_minutes
             unread = train_step(
                 self.model,
                 self.optimizer,
@@ -85,33 +79,49 @@ class TrainingLoop:
                 self.accelerator,
                 recipe,
                 step=state.step,
-                stop=out_of_time or self.stop_requested,
+                stop=is_out_of_time or self.stop_requested,
             )
             state.step += 1
             bar.update(1)
-            is_logged = state.step % recipe.logging_steps == 0 or state.step in (1, last_step)
-            is_evaluated = state.step % recipe.evaluation_steps == 0 or state.step == recipe.max_steps
-            is_saved = state.step % recipe.checkpoint_steps == 0 or state.step == last_step
+            due = what_is_due(state.step, last_step, recipe)
             # All processes read at the same steps, so that they stop after the same one.
-            numbers = self._read(unread, now=is_logged or is_evaluated or is_saved)
+            numbers = self._read(unread, now=bool(due))
             if numbers is not None and numbers.stopping:
                 stopped = True
                 numbers = self._read(None, now=True) or numbers
             clock.update(state)
-            if numbers is not None and (is_logged or stopped):
+            if numbers is not None and ("log" in due or stopped):
                 self._log(numbers, clock, bar)
-            if self.data.evaluation_splits and is_evaluated:
+            if "evaluation" in due and self.data.evaluation_splits:
                 self._evaluate()
                 clock.start_window(state.step)
-            if is_saved or stopped:
-                if stream is not None:
-                    state.streams = self.processes.share(stream.state_dict())
-                save_checkpoint(
-                    self.folder, self.accelerator, state, self.processes, keep_checkpoints=recipe.keep_checkpoints
-                )
+            if "checkpoint" in due or stopped:
+                self._save_checkpoint(stream)
         bar.close()
         self._save_model("last")
         return state
+
+    def _open_data(self) -> tuple[StreamedSamples | None, Iterator[dict[str, torch.Tensor]]]:
+        """The stream, if the training split is one, and this process's batches, from where an earlier run was left."""
+        stream = stream_of_process(self.data, self.recipe, self.processes)
+        if stream is not None and self.state.streams:
+            stream.load_state_dict(self.state.streams[min(self.processes.index, len(self.state.streams) - 1)])
+        batches = batches_of_process(
+            self.data,
+            self.recipe,
+            self.processes,
+            first_step=self.state.step,
+            stream=stream,
+            pin_memory=self.accelerator.device.type == "cuda",
+        )
+        return stream, batches
+
+    def _save_checkpoint(self, stream: StreamedSamples | None) -> None:
+        if stream is not None:
+            self.state.streams = self.processes.share(stream.state_dict())
+        save_checkpoint(
+            self.folder, self.accelerator, self.state, self.processes, keep_checkpoints=self.recipe.keep_checkpoints
+        )
 
     def _read(self, step: UnreadStep | None, now: bool) -> StepNumbers | None:
         """Reads the numbers of the steps so far, without `now` all but the newest: an accelerator still works on it."""
@@ -168,6 +178,16 @@ class TrainingLoop:
             mininterval=1 if sys.stderr.isatty() else 60,
             desc="training",
         )
+
+
+def what_is_due(step: int, last_step: int, recipe: RecipeArguments) -> set[str]:
+    """Which of "log", "evaluation" and "checkpoint" follow a step; `last_step` is where this run stops."""
+    due = {
+        "log": step % recipe.logging_steps == 0 or step in (1, last_step),
+        "evaluation": step % recipe.evaluation_steps == 0 or step == recipe.max_steps,
+        "checkpoint": step % recipe.checkpoint_steps == 0 or step == last_step,
+    }
+    return {name for name, is_due in due.items() if is_due}
 
 
 class LoopClock:

@@ -59,7 +59,7 @@ def train(arguments: Sequence[str] | None = None, description: str | None = None
     check_devices()
     accelerator = start_accelerator(recipe)
     check_training_arguments(model_arguments, data_arguments, recipe, accelerator.num_processes)
-    open_run_folder(Path(str(recipe.output_dir)), recipe.resume)
+    open_run_folder(recipe.folder, recipe.resume)
     set_seed(recipe.seed)
 
     loop = prepare_loop(model_arguments, data_arguments, recipe, accelerator)
@@ -79,7 +79,7 @@ def prepare_loop(
 ) -> TrainingLoop:
     """Makes all that the loop works on, in the order in which one needs the other."""
     processes = RunProcesses(accelerator)
-    folder = Path(str(recipe.output_dir))
+    folder = recipe.folder
 
     def say(text: str) -> None:
         """Prints on the main process, without breaking the progress bar."""
