@@ -1,20 +1,24 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
-"""Starts `fgaseg train` on several processes that share one import, for machines with few processors.
+"""Runs `fgaseg train` some times on several processes, which share one import: for machines with few processors.
 
-    python tests/forked_training.py NUM_PROCESSES KILL_WHEN ARGUMENT ...
+    python tests/forked_training.py RUNS
 
-KILL_WHEN is a path: as soon as it exists, all processes are killed; "-" lets them run to their end.
+RUNS is a JSON list of objects: `num_processes`; `words`, the command's; `kill_when`, a path or null: as soon as it
+exists, all processes of the run are killed. The last line that is printed is the list of how each run ended: 0 well, 9
+killed, 1 otherwise.
 """
 
+import json
 import os
 import signal
 import socket
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 
-def main(num_processes: int, kill_when: Path | None, words: list[str]) -> int:
+def run(num_processes: int, words: list[str], kill_when: str | None = None) -> int:
     """Returns 0 if all processes ended well, 9 if they were killed, 1 otherwise."""
     from fgaseg_hf.evaluation.command_line_arguments import run_script
     from fgaseg_hf.training import train, training_run
@@ -29,15 +33,20 @@ def main(num_processes: int, kill_when: Path | None, words: list[str]) -> int:
     for rank in range(num_processes):
         child = os.fork()
         if child == 0:
+            code = 1
             os.environ.update({"RANK": str(rank), "LOCAL_RANK": str(rank)})
-            run_script(lambda: train.main(words))
-            sys.stdout.flush()
-            os._exit(0)
+            try:
+                run_script(lambda: train.main(words))
+                code = 0
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
         children.append(child)
     killed = False
     codes: dict[int, int] = {}
     while len(codes) < num_processes:
-        if kill_when is not None and kill_when.exists() and not killed:
+        if kill_when is not None and Path(kill_when).exists() and not killed:
             killed = True
             for child in set(children) - set(codes):
                 os.kill(child, signal.SIGKILL)
@@ -54,6 +63,11 @@ def main(num_processes: int, kill_when: Path | None, words: list[str]) -> int:
     return int(any(codes.values()))
 
 
+def main(runs: list[dict[str, Any]]) -> None:
+    """Runs one after another."""
+    codes = [run(**described) for described in runs]
+    sys.stdout.write(json.dumps(codes) + "\n")
+
+
 if __name__ == "__main__":
-    number, when, *rest = sys.argv[1:]
-    sys.exit(main(int(number), None if when == "-" else Path(when), rest))
+    main(json.loads(sys.argv[1]))

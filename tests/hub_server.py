@@ -1,5 +1,5 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
-"""A stand-in for the Hub: as much of its HTTP interface as it takes to push a model and to load it again."""
+"""A stand-in for the Hub: as much of its HTTP interface as it takes to push a model and to load it or a data set."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from huggingface_hub import constants
@@ -26,6 +26,8 @@ class HubRepository:
 
     files: dict[str, bytes] = field(default_factory=dict)
     commits: list[str] = field(default_factory=list)
+    # Paths that the Hub has, but cannot give.
+    broken: set[str] = field(default_factory=set)
 
     @property
     def revision(self) -> str:
@@ -40,6 +42,10 @@ class Hub:
     repositories: dict[str, HubRepository] = field(default_factory=dict)
     large_objects: dict[str, bytes] = field(default_factory=dict)
     tokens: set[str | None] = field(default_factory=set)
+    # What was fetched: path in its repository, and from which byte on.
+    fetched: list[tuple[str, int]] = field(default_factory=list)
+    # The connection breaks when so many bytes of a path were sent, once.
+    breaks_after: dict[str, int] = field(default_factory=dict)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -76,6 +82,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.startswith("/api/models/") and path.endswith("/commit/main"):
             name = path.removeprefix("/api/models/").removesuffix("/commit/main")
             self._commit(name, [json.loads(line) for line in body.splitlines()])
+        elif path.startswith("/api/datasets/") and "/paths-info/" in path:
+            name = path.removeprefix("/api/datasets/").split("/paths-info/")[0]
+            entries = {entry["path"]: entry for entry in self._tree(name, "", is_recursive=True)}
+            self._answer([entries[path] for path in parse_qs(body.decode())["paths"] if path in entries])
         else:
             self._answer({"error": f"unknown path {path}"}, 404)
 
@@ -124,9 +134,20 @@ class _Handler(BaseHTTPRequestHandler):
             code = "RepoNotFound" if repository is None else "EntryNotFound"
             self._answer({"error": code}, 404, {"X-Error-Code": code})
             return
+        if path in repository.broken:
+            self._answer({"error": "storage"}, 403)
+            return
         content = repository.files[path]
         headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": repository.revision}
-        self._answer(content, headers=headers)
+        first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
+        status = 200
+        if first:
+            status, headers = 206, {**headers, "Content-Range": f"bytes {first}-{len(content) - 1}/{len(content)}"}
+        if self.command == "HEAD":
+            self._answer(content, status, headers)
+            return
+        self.hub.fetched.append((path, first))
+        self._answer(content[first:], status, headers, self.hub.breaks_after.pop(path, None))
 
     def _describe(self, name: str, rest: list[str]) -> None:
         repository = self.hub.repositories.get(name)
@@ -134,16 +155,28 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({"error": "RepoNotFound"}, 404, {"X-Error-Code": "RepoNotFound"})
         elif rest[:1] == ["tree"]:
             folder = "/".join(rest[2:])
-            inside = [path for path in repository.files if path.startswith(f"{folder}/" if folder else "")]
-            entries = [
-                {"type": "file", "path": path, "size": len(repository.files[path]), "oid": "0"} for path in inside
-            ]
-            missing = bool(folder) and not inside
+            is_recursive = parse_qs(urlsplit(self.path).query).get("recursive", [""])[0].lower() in ("1", "true")
+            entries = self._tree(name, folder, is_recursive)
+            missing = bool(folder) and not entries
             headers = {"X-Error-Code": "EntryNotFound"} if missing else {}
             self._answer({"error": "EntryNotFound"} if missing else entries, 404 if missing else 200, headers)
         else:
             siblings = [{"rfilename": path, "size": len(content)} for path, content in repository.files.items()]
             self._answer({"id": name, "modelId": name, "sha": repository.revision, "siblings": siblings, "tags": []})
+
+    def _tree(self, name: str, folder: str, is_recursive: bool) -> list[dict[str, Any]]:
+        """The folders and files inside a folder, with those inside of these or without."""
+        beginning = f"{folder}/" if folder else ""
+        files = self.hub.repositories[name].files
+        inside = [path.removeprefix(beginning) for path in files if path.startswith(beginning)]
+        folders = {parent.as_posix() for path in inside for parent in Path(path).parents} - {"."}
+        found = [{"type": "directory", "path": beginning + path, "oid": "0"} for path in sorted(folders)]
+        found += [
+            {"type": "file", "path": beginning + path, "size": len(files[beginning + path]), "oid": "0"}
+            for path in inside
+        ]
+        depth = beginning.count("/")
+        return [entry for entry in found if is_recursive or entry["path"].count("/") == depth]
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":
@@ -155,7 +188,13 @@ class _Handler(BaseHTTPRequestHandler):
             return b"".join(chunks)
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
-    def _answer(self, content: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
+    def _answer(
+        self,
+        content: Any,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
+        breaks_after: int | None = None,
+    ) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         for name, value in (headers or {}).items():
@@ -165,7 +204,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[:breaks_after])
+            self.close_connection = breaks_after is not None
+
+
+def hub_environment(hub: Hub, cache: Path) -> dict[str, str]:
+    """The environment of another process that talks to the stand-in instead of the Hub."""
+    return {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(cache),
+        "HF_HUB_OFFLINE": "0",
+        "HF_DATASETS_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
 
 
 def use_hub(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +33,7 @@ from fgaseg_hf.model.clip_dense_features import is_clip_parameter
 from fgaseg_hf.training import (
     model_building,
     run_folder,
+    run_processes,
     train,
     training_arguments,
     training_data,
@@ -43,6 +45,7 @@ from fgaseg_hf.training import (
 from fgaseg_hf.training.argument_checks import check_start
 
 ROOT = Path(__file__).parent.parent.parent
+ACCELERATE_CONFIGS = ROOT / "training" / "accelerate_configs"
 NAMES = ["sky", "red car", "blue car", "tree"]
 COLOURS = np.array([[90, 160, 230], [220, 30, 30], [30, 30, 200], [20, 140, 40]])
 
@@ -447,6 +450,44 @@ def test_bad_arguments_get_one_sentence(inputs: Path, tmp_path: Path, arguments:
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--batch_size", "4", "--gradient_accumulation_steps", "3"], "must be a multiple of"),
+        (["--class_groups", "nowhere.json"], "There is no file nowhere.json"),
+        (["--evaluation_vocabulary", "some"], "picture+16"),
+        (["--scale_range", "0"], "scale_range"),
+        (["--num_workers", "-1"], "--num_workers is -1"),
+        (["--streaming", "--class_balancing", "0.5"], "leave out --streaming"),
+        (["--class_names", "nowhere.txt"], "nowhere.txt"),
+    ],
+)
+def test_what_arguments_say_is_checked_before_anything_is_fetched_or_made(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    def too_late(*arguments: Any, **keywords: Any) -> None:
+        raise AssertionError("something was fetched, loaded or made first")
+
+    monkeypatch.setattr(training_run, "build_model_and_processor", too_late)
+    monkeypatch.setattr(training_data, "load_segmentation_splits", too_late)
+    monkeypatch.setattr(training_data, "find_hub_dataset", too_late)
+    with pytest.raises(ValueError) as error:
+        run(inputs, tmp_path / "run", *arguments)
+    assert message in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["FSDP", "DEEPSPEED", "MEGATRON_LM"])
+def test_a_model_that_is_shared_out_among_processes_is_refused(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    configured = SimpleNamespace(distributed_type=run_processes.DistributedType[kind])
+    monkeypatch.setattr(run_processes, "Accelerator", lambda **settings: configured)
+    with pytest.raises(ValueError, match=f"configured to {kind}, but every process trains a whole copy"):
+        run(inputs, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_unknown_argument_in_a_config_file_is_refused(inputs: Path, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("learning_rat: 1")
     with pytest.raises(ValueError, match="'learning_rat', which is not an argument"):
@@ -483,12 +524,18 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def launch(*arguments: str, num_processes: int, script: Path | None = None) -> subprocess.Popen[str]:
+ONE_MACHINE = ("--multi_gpu", "--num_machines", "1", "--mixed_precision", "no")
+
+
+def launch(
+    *arguments: str, num_processes: int, script: Path | None = None, how: Sequence[str] = ONE_MACHINE
+) -> subprocess.Popen[str]:
+    """Starts a run; `how`: what `accelerate launch` is told beside the number of processes."""
     command = [sys.executable]
     if num_processes > 1:
-        command += ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(num_processes)]
-        command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-        command += ["--main_process_port", str(free_port())]
+        command += ["-m", "accelerate.commands.launch", *how, "--num_processes", str(num_processes)]
+        command += ["--dynamo_backend", "no"]
+        command += [] if "--main_process_port" in how else ["--main_process_port", str(free_port())]
     return subprocess.Popen(
         [*command, *([str(script)] if script else ["-m", "fgaseg_hf.training.train"]), *arguments],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")},
@@ -500,16 +547,20 @@ def launch(*arguments: str, num_processes: int, script: Path | None = None) -> s
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "more",
-    [(), ("--class_balancing", "1"), ("--config_overrides", "ignored_pixels_as_negatives=false")],
-    ids=["plain", "class balancing", "ignored left out"],
+    ("how", "more"),
+    [
+        (ONE_MACHINE, ("--config_overrides", "ignored_pixels_as_negatives=false")),
+        (("--config_file", str(ACCELERATE_CONFIGS / "cpu_2_processes.yaml")), ()),
+        (("--config_file", str(ACCELERATE_CONFIGS / "ddp_8_gpus.yaml")), ("--class_balancing", "1")),
+    ],
+    ids=["command", "cpu_2_processes", "ddp_8_gpus"],
 )
-def test_two_processes_train_as_one(inputs: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
+def test_two_processes_train_as_one(inputs: Path, tmp_path: Path, how: Sequence[str], more: tuple[str, ...]) -> None:
     arguments = ("--max_steps", "6", "--num_sampled_classes", "3", "--evaluation_splits", "validation", *more)
     arguments += ("--learning_rate", "2e-4")  # the published rate
     one = run(inputs, tmp_path / "one", *arguments)
     config = ("--config", str(inputs / "config.yaml"), "--output_dir", str(tmp_path / "two"))
-    process = launch(*config, *arguments, num_processes=2)
+    process = launch(*config, *arguments, num_processes=2, how=how)
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     two = read_log(tmp_path / "two")
@@ -528,7 +579,7 @@ load = training_data.load_segmentation_splits
 def slowly(*arguments, **keywords):
     import os
     if os.environ["RANK"] == "0":
-        time.sleep(20)
+        time.sleep(60)
     return load(*arguments, **keywords)
 training_data.load_segmentation_splits = slowly
 run_script(train.main)
@@ -539,8 +590,8 @@ run_script(train.main)
 def test_processes_wait_for_a_slow_main_process_longer_than_for_a_lost_one(inputs: Path, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW_MAIN_PROCESS)
     words = ["--config", str(inputs / "config.yaml"), "--output_dir", str(tmp_path / "run"), "--max_steps", "1"]
-    # six seconds are enough for a step, and much less than what the main process sleeps
-    process = launch(*words, "--timeout_minutes", "0.1", num_processes=2, script=tmp_path / "slow.py")
+    # 20 seconds in a step, and the main process sleeps for 60
+    process = launch(*words, "--timeout_minutes", str(20 / 60), num_processes=2, script=tmp_path / "slow.py")
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     assert list(losses(read_log(tmp_path / "run"))) == [1]
@@ -561,11 +612,21 @@ def test_a_terminated_run_says_where_it_stopped(inputs: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_two_processes_stream_a_share_each(inputs: Path, tmp_path: Path) -> None:
+def test_two_machines_stream_a_share_each(inputs: Path, tmp_path: Path) -> None:
+    """As `ddp_2x8_gpus.yaml` says, with a process on each: both are this one."""
     config = ("--config", str(inputs / "config.yaml"), "--output_dir", str(tmp_path))
-    process = launch(*config, "--streaming", "--evaluation_splits", "validation", num_processes=2)
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, output
+    how = ("--config_file", str(ACCELERATE_CONFIGS / "ddp_2x8_gpus.yaml"), "--main_process_port", str(free_port()))
+    machines = [
+        launch(
+            *(*config, "--streaming", "--evaluation_splits", "validation"),
+            num_processes=2,
+            how=(*how, "--machine_rank", str(number)),
+        )
+        for number in range(2)
+    ]
+    for machine in machines:
+        output, _ = machine.communicate(timeout=600)
+        assert machine.returncode == 0, output
     log = read_log(tmp_path)
     assert list(losses(log)) == list(range(1, 9)) and log[-1]["validation/mean_iou"] > 0
 
