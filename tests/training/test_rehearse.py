@@ -12,18 +12,34 @@ import torch
 
 def test_parity_is_measured_and_a_wrong_device_found(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    same = rehearse.compare("fp32", False, True, cpu)
+    expected = rehearse.numbers_of(rehearse.random_model(True), True, "fp32", cpu)
+    same = rehearse.compare("fp32", False, True, cpu, expected)
     assert same["ok"] and same["logits"] == same["gradient"] == 0
-    half = rehearse.compare("bf16", False, True, cpu)
+    half = rehearse.compare("bf16", False, True, cpu, expected)
     assert half["ok"] and 1e-4 < half["gradient"] < 0.5
     numbers_of = rehearse.numbers_of
 
     def wrong(model: Any, tiny: bool, precision: str, device: torch.device) -> dict[str, torch.Tensor]:
         numbers = numbers_of(model, tiny, precision, device)
-        return numbers | {"logits": numbers["logits"] * (1.1 if precision == "tf32" else 1)}
+        return numbers | {"logits": numbers["logits"] * 1.1}
 
     monkeypatch.setattr(rehearse, "numbers_of", wrong)
-    assert not rehearse.compare("tf32", False, True, cpu)["ok"]
+    assert not rehearse.compare("tf32", False, True, cpu, expected)["ok"]
+
+    def broken(model: Any, tiny: bool, precision: str, device: torch.device) -> dict[str, torch.Tensor]:
+        raise RuntimeError("no such kernel\nand so on")
+
+    monkeypatch.setattr(rehearse, "numbers_of", broken)
+    assert rehearse.compare("bf16", False, True, cpu, expected)["error"] == "RuntimeError: no such kernel"
+
+
+def test_what_has_no_time_left_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    report = rehearse.main(["--minutes", "0", "--precisions", "fp32", "bf16"])
+    assert [(row["ok"], row["error"]) for row in report["parity"]] == [(None, rehearse.NO_TIME)] * 4
+    assert [row["error"] for row in report["steps"]] == [rehearse.NO_TIME] * len(report["steps"]) != []
+    assert report["plan"]["precisions_not_judged"] == 4
+    said = capsys.readouterr().out
+    assert "torch " in said and " GiB" in said and "bf16 compiled: not known, no time was left" in said
 
 
 def test_the_plan_follows_from_the_steps() -> None:
@@ -59,4 +75,5 @@ def test_the_whole_in_its_tiny_form(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert all(row["pictures_per_second"] > 0 for row in report["steps"])
     assert json.loads((tmp_path / "report.json").read_text())["plan"] == report["plan"]
+    assert report["memory_gib"] > 0.1 and report["plan"]["precisions_not_judged"] == 0
     assert report["plan"]["all_precisions_ok"]
