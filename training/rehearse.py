@@ -240,7 +240,7 @@ def rehearse_steps(options: RehearsalArguments, report: dict[str, Any], end: flo
     for num_processes in sorted({count for count in options.process_counts if count <= most}):
         for pictures in options.pictures_per_process:
             found, error = run_workers(options, str(pictures), num_processes, end)
-            row = {"num_processes": num_processes, "pictures_per_process": pictures}
+            row: dict[str, Any] = {"num_processes": num_processes, "pictures_per_process": pictures}
             row |= found[0] if found and error is None else {"error": error or "it said nothing"}
             rows.append(row)
             said = row.get("error") or f"{row['pictures_per_second']:.3g} pictures a second, {row['peak_gib']:.2f} GiB"
