@@ -1,158 +1,160 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The page: choose a picture, type words, watch the answer change (extra `demo`)."""
 
-import tempfile
-import zipfile
-from dataclasses import dataclass
+import json
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
-from PIL import Image
 
-from ..inference.segmentation import Segmentation
-from ..inference.segmenter import Segmenter
-from ..inference.word_lists import split_words
+from ..conversion.named_models import NAMED_MODELS, builtin_model_folder
+from ..inference.output_formats import DEFAULT_FORMATS, FORMATS
+from .model_shelf import ModelShelf
+from .page_answers import EVERYTHING, WELCOME, answer, explain, write_downloads
 
-# More would make the browser draw for longer than the model computes.
-MAX_WORDS = 500
-MAX_LEGEND_WORDS = 60
-EVERYTHING = "every word"
-BACKGROUND = "none of these"
-WELCOME = "Choose a picture, then type what to look for, separated by commas."
-
-
-@dataclass(frozen=True)
-class PageAnswer:
-    """What the page shows for one question.
-
-    Attributes:
-        marked: The picture with a mask a word, as [`gradio.AnnotatedImage`] takes it; `None` if there is no answer.
-        shares: The part of the picture that each word covers.
-        confidence: How likely each pixel's word is, dark to bright; `None` if there is no answer.
-        choices: What "show" may be set to.
-        message: One sentence for the line below the words.
-        result: The segmentation itself.
-    """
-
-    marked: tuple[Image.Image, list[tuple[np.ndarray, str]]] | None
-    shares: dict[str, float]
-    confidence: Image.Image | None
-    choices: list[str]
-    message: str
-    result: Segmentation | None = None
+WORDS_HINT = "Between commas. Synonyms in brackets: sofa (couch, settee). One answer for several: vehicle = (car, bus)"
+# Gradio's grey for hints is too faint for many eyes; a phone has no room for its margins.
+STYLE = """
+.gradio-container, .gradio-container.dark {
+    --body-text-color-subdued: #4b5563; --block-info-text-color: #4b5563; --block-label-text-color: #1f2937;
+    --input-placeholder-color: #5b6472; --block-title-text-color: #1f2937;
+}
+.dark .gradio-container, .dark {
+    --body-text-color-subdued: #c5cad3; --block-info-text-color: #c5cad3; --block-label-text-color: #f3f4f6;
+    --input-placeholder-color: #b6bcc6; --block-title-text-color: #f3f4f6;
+}
+.gradio-container button[role="tab"][aria-selected="true"] { color: #9a3412 !important; }
+.dark button[role="tab"][aria-selected="true"] { color: #fdba74 !important; }
+.gradio-container .or, .gradio-container footer * { color: var(--body-text-color-subdued) !important; }
+@media (max-width: 640px) { .gradio-container { padding: 8px !important; } }
+"""
 
 
-def answer(
-    segmenter: Segmenter,
-    picture: Image.Image | None,
-    text: str,
-    threshold: float = 0.0,
-    has_background: bool = False,
-    shown: str = EVERYTHING,
-) -> PageAnswer:
-    """Answers one question of the page; what is wrong with it becomes the message.
+def create_page(shelf: ModelShelf) -> gr.Blocks:
+    """Builds the page on models; `launch()` opens it.
 
     Args:
-        segmenter: The model.
-        picture: The chosen picture, if there is one yet.
-        text: The words as they were typed.
-        threshold: Pixels whose best word is less likely get none; 0 for off.
-        has_background: Whether such pixels are called "none of these".
-        shown: A word to show alone, or [`EVERYTHING`].
+        shelf: The models to choose from.
     """
-    # `@FILE` is for the command line: a page reads no file of the machine that it runs on.
-    words = split_words(text) if text.strip() else []
-    if picture is None or not words:
-        return _nothing(WELCOME)
-    if len(words) > MAX_WORDS:
-        return _nothing(f"These are {len(words)} words: ask for at most {MAX_WORDS} at once.")
-    try:
-        result = segmenter(
-            picture,
-            words,
-            threshold=threshold if 0 < threshold < 1 else None,
-            background=BACKGROUND if has_background else None,
-        )
-    except ValueError as error:
-        return _nothing(" ".join(str(error).split()))
-    found = result.found
-    drawn = [word for word in found if shown in (EVERYTHING, word)][:MAX_LEGEND_WORDS]
-    masks = [(result[word].mask.astype(np.float32), f"{word} {result.shares[word]:.0%}") for word in drawn]
-    shares = {word: result.shares[word] for word in found}
-    brightness = Image.fromarray((result.confidence.astype(np.float32) * 255).clip(0, 255).astype(np.uint8))
-    missing = [word for word in result.class_names if word not in found and word != BACKGROUND]
-    message = f"Not found: {', '.join(missing[:20])}." if missing else "Every word was found."
-    return PageAnswer((result.picture, masks), shares, brightness, [EVERYTHING, *found], message, result)
-
-
-def _nothing(message: str) -> PageAnswer:
-    return PageAnswer(None, {}, None, [EVERYTHING], message)
-
-
-def write_downloads(result: Segmentation) -> str:
-    """Packs what the segmentation can be saved as into one archive, and returns its path."""
-    folder = Path(tempfile.mkdtemp(prefix="fgaseg_page_"))
-    files = result.save(folder, "segmentation")
-    archive = folder / "segmentation.zip"
-    with zipfile.ZipFile(archive, "w") as packed:
-        for path in files:
-            packed.write(path, path.name)
-    return str(archive)
-
-
-def create_page(segmenter: Segmenter) -> gr.Blocks:
-    """Builds the page on a segmenter; `launch()` opens it."""
     with gr.Blocks(title="FGASeg: segment with your own words", analytics_enabled=False) as page:
-        gr.Markdown(
-            f"# What is where?\nModel: `{Path(segmenter.name).name}`. Nothing that you give leaves this machine."
-        )
+        gr.HTML(f"<style>{STYLE}</style>", padding=False)
+        gr.Markdown("# What is where?\nNothing that you give leaves the machine that this page runs on.")
         with gr.Row():
-            with gr.Column():
-                picture = gr.Image(type="pil", label="Picture", sources=["upload", "clipboard", "webcam"])
-                text = gr.Textbox(label="Words", placeholder="car, road, sky", info="Separated by commas")
+            with gr.Column(min_width=300):
+                picture = gr.Image(type="pil", label="Picture", sources=["upload", "clipboard", "webcam"], height=300)
+                text = gr.Textbox(label="Words", placeholder="car, road, sky", info=WORDS_HINT, elem_id="words")
                 message = gr.Markdown(WELCOME, elem_id="message")
-                with gr.Accordion("More", open=False):
-                    threshold = gr.Slider(0, 0.95, 0, step=0.05, label="Least probability")
-                    has_background = gr.Checkbox(label='Call the rest "none of these"')
-            with gr.Column():
-                shown = gr.Dropdown([EVERYTHING], value=EVERYTHING, label="Show")
-                marked = gr.AnnotatedImage(label="Answer", elem_id="answer")
-                shares = gr.Label(label="Share of the picture", num_top_classes=12)
-                with gr.Accordion("How sure", open=False):
+                settings = _add_settings(shelf)
+                _add_examples(picture, text)
+            with gr.Column(min_width=300):
+                shown = gr.Dropdown([EVERYTHING], value=EVERYTHING, label="Show", elem_id="shown")
+                with gr.Tab("Word by word"):
+                    marked = gr.AnnotatedImage(label="Point at a word to see where it is", elem_id="answer")
+                with gr.Tab("Overlay"):
+                    overlay = gr.Image(label="Picture, colours and legend", interactive=False, elem_id="overlay")
+                with gr.Tab("How sure"):
                     confidence = gr.Image(label="Dark: unsure", interactive=False)
-                download = gr.DownloadButton("Download label map and overlay", interactive=False)
+                with gr.Tab("How it came about"):
+                    explain_button = gr.Button("Draw the maps of every step")
+                    explanation = gr.Image(label="The method's steps, word by word", interactive=False)
+                shares = gr.Label(label="Share of the picture", num_top_classes=12, elem_id="shares")
+                formats = gr.CheckboxGroup(
+                    [(f"{name}: {kind.meaning}", name) for name, kind in FORMATS.items()],
+                    value=list(DEFAULT_FORMATS),
+                    label="What to download",
+                )
+                download = gr.Button("Make the files", interactive=False, elem_id="make-files")
+                files = gr.File(label="Files to download", interactive=False, elem_id="files")
 
-        def ask(*question: Any) -> list[Any]:
-            given = answer(segmenter, *question)
-            chosen = question[-1] if question[-1] in given.choices else EVERYTHING
-            return [
-                given.marked,
-                given.shares,
-                given.confidence,
-                gr.update(choices=given.choices, value=chosen),
-                given.message,
-                gr.update(interactive=given.result is not None),
-            ]
-
-        def pack(*question: Any) -> str | None:
-            given = answer(segmenter, *question)
-            return None if given.result is None else write_downloads(given.result)
-
-        questions = [picture, text, threshold, has_background, shown]
-        answers = [marked, shares, confidence, shown, message, download]
-        gr.on(
-            [picture.change, text.change, threshold.release, has_background.change, shown.input],
-            ask,
-            questions,
-            answers,
-            trigger_mode="always_last",
-            show_progress="minimal",
-            api_name="segment",
+        questions = [settings["model"], picture, text, settings["threshold"], settings["background"]]
+        _answer_changes(
+            shelf, questions, [settings["opacity"], shown], [marked, overlay, shares, confidence, message, download]
         )
-        download.click(pack, questions, download, api_name=False)
+        explain_button.click(
+            lambda model, *question: explain(shelf.get(model), *question),
+            questions,
+            [explanation, message],
+            api_name=False,
+        )
+        download.click(
+            lambda chosen, *question: _pack(shelf, chosen, *question), [formats, *questions], files, api_name=False
+        )
     return page
 
 
-__all__ = ["PageAnswer", "answer", "create_page", "write_downloads"]
+def _add_settings(shelf: ModelShelf) -> dict[str, Any]:
+    with gr.Accordion("More", open=False):
+        return {
+            "model": gr.Dropdown(
+                [(describe_model(name), name) for name in shelf.names],
+                value=shelf.names[0],
+                label="Model",
+                info="Fetched when it is first chosen",
+            ),
+            "threshold": gr.Slider(0, 0.95, 0, step=0.05, label="Least probability"),
+            "background": gr.Checkbox(label='Call the rest "none of these"'),
+            "opacity": gr.Slider(0, 1, 0.5, step=0.05, label="Opacity of the overlay", info="0: outlines alone"),
+        }
+
+
+def describe_model(name: str) -> str:
+    """What a model is, in a line."""
+    known = NAMED_MODELS.get(name)
+    return Path(name).name if known is None else f"{name}: {known.about} ({known.license})"
+
+
+def _add_examples(picture: gr.Image, text: gr.Textbox) -> None:
+    folder = builtin_model_folder()
+    if (folder / "example.json").is_file():
+        words = json.loads((folder / "example.json").read_text(encoding="utf-8"))["labels"]
+        gr.Examples([[str(folder / "example.png"), ", ".join(words)]], [picture, text], label="Example")
+
+
+def _answer_changes(shelf: ModelShelf, questions: list[Any], looks: list[Any], outputs: list[Any]) -> None:
+    """Asks anew whenever something of the question or of its look changes."""
+    model, picture, text, threshold, background = questions
+    opacity, shown = looks
+
+    def ask(model: str, *question: Any) -> list[Any]:
+        try:
+            segmenter = shelf.get(model)
+        except ValueError as error:
+            raise gr.Error(" ".join(str(error).split()), print_exception=False) from error
+        given = answer(segmenter, *question)
+        chosen = question[-1] if question[-1] in given.choices else EVERYTHING
+        return [
+            given.marked,
+            given.overlay,
+            given.shares,
+            given.confidence,
+            given.message,
+            gr.update(interactive=given.result is not None),
+            gr.update(choices=given.choices, value=chosen),
+        ]
+
+    gr.on(
+        [
+            *(component.change for component in (model, picture, text, background)),
+            *(slider.release for slider in (threshold, opacity)),
+            shown.input,
+        ],
+        ask,
+        [*questions, *looks],
+        [*outputs, shown],
+        trigger_mode="always_last",
+        show_progress="minimal",
+        api_name="segment",
+    )
+
+
+def _pack(shelf: ModelShelf, formats: list[str], model: str, *question: Any) -> str:
+    given = answer(shelf.get(model), *question)
+    try:
+        if given.result is None:
+            raise ValueError(given.message)
+        return write_downloads(given.result, formats)
+    except ValueError as error:
+        raise gr.Error(" ".join(str(error).split()), print_exception=False) from error
+
+
+__all__ = ["create_page", "describe_model"]

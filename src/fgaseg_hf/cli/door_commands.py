@@ -68,14 +68,21 @@ def page(
 ) -> None:
     """Open a page in the browser: choose a picture, type words, watch the answer change.
 
-    Needs the extra `demo`. Nothing leaves this machine.
+    Needs the extra `demo`. Nothing leaves this machine. Other known models can be chosen on the page, if only this
+    machine can open it.
     """
     try:
         from ..apps.page import create_page
     except ModuleNotFoundError as error:
         raise ValueError(f'There is no package {error.name!r} here: pip install "fgaseg_hf[demo]".') from error
+    from ..apps.model_shelf import ModelShelf
+    from ..conversion.named_models import NAMED_MODELS
     from ..inference.segmenter import Segmenter
 
-    segmenter = Segmenter(model, device=device)
+    # Strangers shall not make this machine fetch gigabytes.
+    others = list(NAMED_MODELS) if host in ("127.0.0.1", "localhost", "::1") else []
+    shelf = ModelShelf([model, *others], lambda name: Segmenter(name, device=device))
+    # Loaded now: what is wrong with it is said before the page is opened.
+    shelf.get(model)
     typer.echo(f"{model} answers at http://{host}:{port}", err=True)
-    create_page(segmenter).launch(server_name=host, server_port=port, quiet=True)
+    create_page(shelf).launch(server_name=host, server_port=port, quiet=True, max_file_size="50mb")
