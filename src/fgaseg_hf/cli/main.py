@@ -20,6 +20,7 @@ from .refusals import (
     print_whatever_the_terminal_takes,
 )
 from .release_commands import card, inspect, release
+from .row_commands import rows
 from .segment import segment
 from .training_commands import add_training_commands
 from .video import video
@@ -74,6 +75,7 @@ _add(inspect, "inspect runs/first/best")
 _add(card, "card FOLDER --results FOLDER/results --license apache-2.0 --out README.md")
 _add(release, "release runs/first --repo OWNER/NAME --license apache-2.0 --dry-run")
 _add(export, "export runs/first/best --out onnx")
+_add(rows, 'rows photographs --labels "car, road, sky" --output rows', quiet=False)
 _add(serve, 'serve --labels "car, road, sky"', quiet=False)
 _add(page, "page", quiet=False)
 add_training_commands(app)
