@@ -127,7 +127,9 @@ def main() -> None:
     for place, name in enumerate(names):
         for number, content in enumerate(READERS[name][1]()):
             (corpus / f"{name}_{number}").write_bytes(bytes([place]) + content)
-    options = [f"-seed={arguments.seed}", "-max_len=4096", "-rss_limit_mb=4096", "-timeout=120", "-verbosity=0"]
+    options = [f"-seed={arguments.seed}", "-max_len=4096", "-rss_limit_mb=4096", "-timeout=600", "-verbosity=0"]
+    # What it keeps of slow inputs goes where the corpus is.
+    options += ["-report_slow_units=600", f"-artifact_prefix={corpus}/"]
     atheris.Setup([sys.argv[0], *options, str(corpus)], try_one)
     atheris.Fuzz()
 

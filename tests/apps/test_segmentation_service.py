@@ -98,7 +98,7 @@ def test_refusals(client: TestClient, status: int, fields: dict[str, Any], word:
 
 
 def test_requests_reach_no_file_and_no_address(client: TestClient, tmp_path: Path) -> None:
-    asked: list[Any] = []
+    asked: list[int] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.2)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/x.png"
@@ -107,18 +107,18 @@ def test_requests_reach_no_file_and_no_address(client: TestClient, tmp_path: Pat
         for place in (address, str(path), f"file://{path}"):
             encoded = base64.b64encode(place.encode()).decode()
             for picture in (place, encoded, f"data:image/png;base64,{encoded}"):
-                asked.append(client.post("/segment", json=question(picture=picture, words=["sky"])))
-                asked.append(client.post("/", json={"inputs": picture}))
-            asked.append(client.post("/", content=place.encode(), headers={"content-type": "image/png"}))
-            asked.append(client.post("/segment/file", files={"picture": place.encode()}, data={"words": "sky"}))
-            asked.append(client.post("/segment", json=question(words=[f"@{path}"])))
+                asked.append(client.post("/segment", json=question(picture=picture, words=["sky"])).status_code)
+                asked.append(client.post("/", json={"inputs": picture}).status_code)
+            headers = {"content-type": "image/png"}
+            asked.append(client.post("/", content=place.encode(), headers=headers).status_code)
+            file = {"picture": place.encode()}
+            asked.append(client.post("/segment/file", files=file, data={"words": "sky"}).status_code)
         with pytest.raises(TimeoutError):
             listener.accept()
-    *others, _ = asked
-    assert {answer.status_code for answer in others} <= {200, 422}
+    assert asked == [422] * 24
     # A word that looks like a file's name is that word.
-    assert all(answer.status_code == 422 for number, answer in enumerate(asked) if number % 9 != 8)
-    assert all(b"PNG" not in answer.content for answer in asked)
+    answer = client.post("/segment", json=question(words=[f"@{path}", "sky"]))
+    assert answer.status_code == 200 and f"@{path}" in answer.text
 
 
 def test_a_body_without_a_length_is_counted(client: TestClient) -> None:

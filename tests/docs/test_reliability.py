@@ -17,7 +17,7 @@ def rows() -> list[dict[str, str]]:
 
 
 @cache
-def tests_in(path: str) -> frozenset[str]:
+def functions_in(path: str) -> frozenset[str]:
     tree = ast.parse((TESTS / path).read_text(encoding="utf-8"))
     return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
 
@@ -28,7 +28,7 @@ def test_every_case_names_tests_that_are_there() -> None:
         assert named, row["case"]
         for name in named:
             path, _, test = name.partition("::")
-            assert test in tests_in(path), (row["case"], name)
+            assert test in functions_in(path), (row["case"], name)
 
 
 def test_every_case_stands_there_once() -> None:

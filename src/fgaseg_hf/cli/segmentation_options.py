@@ -2,6 +2,7 @@
 """Options of the commands that segment pictures."""
 
 import math
+import warnings
 from typing import Annotated
 
 import typer
@@ -137,10 +138,12 @@ def limit_pixels(max_megapixels: float | None) -> None:
     Raises:
         ValueError: It is no number.
     """
-    if max_megapixels is None:
-        return
     from PIL import Image
 
+    # What is beyond the limit is refused in a sentence of our own.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    if max_megapixels is None:
+        return
     refuse_what_is_no_number("--max-megapixels", max_megapixels)
     Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
 

@@ -21,6 +21,8 @@ Parts = Iterable[tuple[int, torch.Tensor]]
 
 # Larger pictures are decided so many pixels at a time, for what that takes to be small beside them.
 PIXELS_AT_ONCE = 2**22
+# Probabilities of the whole picture are kept for all of its bands up to so many numbers (64 MiB), else made anew.
+MOST_KEPT = 2**24
 
 
 @dataclass(frozen=True)
@@ -75,41 +77,52 @@ def decide_pixels(
         for tile, labels, probabilities in decided:
             label_map[tile], confidence[tile] = labels.to(dtype), probabilities
         return PixelDecision(label_map, confidence)
+    named = [place for place in range(scores.shape[1]) if place != background_index]
+    parts, background = _parts_again(scores[:, named], parts_of), None
+    if background_index is not None:
+        background = _parts_again(scores[:, background_index, None], parts_of)
     num_rows = max(PIXELS_AT_ONCE // width, 1)
     for top in range(0, height, num_rows):
         rows = slice(top, min(top + num_rows, height))
-        label_map[rows], confidence[rows] = _decide_rows(
-            scores, size, rows, dtype, parts_of=parts_of, background_index=background_index, threshold=threshold
+        labels, best = find_best_classes(parts(), size, dtype=dtype, rows=rows)
+        of_background = None if background is None else find_best_classes(background(), size, rows=rows)[1]
+        confidence[rows] = _decide_rows(
+            labels, best, of_background, parts_of is None, background_index=background_index, threshold=threshold
         )
+        label_map[rows] = labels
     return PixelDecision(label_map, confidence)
 
 
 def _decide_rows(
-    scores: torch.Tensor,
-    size: tuple[int, int],
-    rows: slice,
-    dtype: torch.dtype,
+    label_map: torch.Tensor,
+    best: torch.Tensor,
+    of_background: torch.Tensor | None,
+    are_logits: bool,
     *,
-    parts_of: Callable[[torch.Tensor], Parts] | None,
     background_index: int | None,
     threshold: float | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> torch.Tensor:
     """Decides some rows of a picture; see [`decide_pixels`].
 
+    Args:
+        label_map: The best labels, counted without the background; written over.
+        best: Their scores, float32; written over.
+        of_background: The background's scores, if there is one.
+        are_logits: Whether scores are logits, and not probabilities.
+        background_index: See there.
+        threshold: See there.
+
     Returns:
-        The rows' label map, and their confidence in float32.
+        The rows' confidence in float32.
     """
-    named = [place for place in range(scores.shape[1]) if place != background_index]
-    label_map, best = find_best_classes(_parts(scores[:, named], parts_of), size, dtype=dtype, rows=rows)
     is_background = None
-    if background_index is not None:
+    if of_background is not None:
         # Those behind the background's place move up by it.
         label_map += label_map >= background_index
-        background = _parts(scores[:, background_index, None], parts_of)
-        is_background = find_best_classes(background, size, rows=rows)[1] > best
-    confidence = best.sigmoid_() if parts_of is None else best
+        is_background = of_background > best
+    confidence = best.sigmoid_() if are_logits else best
     _leave_out(label_map, confidence, is_background, background_index, threshold)
-    return label_map, confidence
+    return confidence
 
 
 def _refined_tiles(
@@ -174,6 +187,18 @@ def _resize(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 def _parts(scores: torch.Tensor, parts_of: Callable[[torch.Tensor], Parts] | None) -> Parts:
     return [(0, scores[0])] if parts_of is None else parts_of(scores)
+
+
+def _parts_again(scores: torch.Tensor, parts_of: Callable[[torch.Tensor], Parts] | None) -> Callable[[], Parts]:
+    """What gives the parts of scores, as often as it is asked."""
+    if parts_of is None:
+        return lambda: [(0, scores[0])]
+    kept: list[tuple[int, torch.Tensor]] = []
+    for part in parts_of(scores):
+        kept.append(part)
+        if sum(maps.numel() for _, maps in kept) > MOST_KEPT:
+            return lambda: parts_of(scores)
+    return lambda: kept
 
 
 __all__ = ["PixelDecision", "decide_pixels"]
