@@ -102,6 +102,7 @@ def test_catseg_switches_off_all_that_fgaseg_adds():
         ({"class_padding": -1}, "`class_padding` is -1"),
         ({"auxiliary_loss_weights": [1, 1]}, "`auxiliary_loss_weights`"),
         ({"projection_dim": 500}, "`projection_dim` 500"),
+        ({"default_threshold": 1.5}, "`default_threshold` is 1.5"),
         ({"p2tformer_num_layers": -1}, "`p2tformer_num_layers` is -1"),
     ],
 )

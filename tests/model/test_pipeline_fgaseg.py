@@ -114,6 +114,20 @@ def test_batches_answer_as_pictures_alone() -> None:
         assert_best_words(pipe, picture, label_map_of(segments, CLASS_NAMES, picture.size))
 
 
+def test_a_checkpoint_may_say_what_is_likely_enough() -> None:
+    model, picture = tiny_model(default_threshold=THRESHOLD), photographs()[0]
+    pipe = pipeline(TASK, model=model, processor=tiny_processor(), device="cpu")
+
+    def covered(**options: Any) -> np.ndarray:
+        segments = pipe(picture, candidate_labels=CLASS_NAMES, **options)
+        return np.any([np.asarray(segment["mask"]) > 0 for segment in segments], axis=0)
+
+    np.testing.assert_array_equal(covered(), covered(threshold=THRESHOLD))
+    assert 0 < covered().mean() < 1
+    assert covered(threshold=0).all()
+    assert covered(background="other").all()
+
+
 def test_threshold_and_background() -> None:
     pipe = make_pipeline()
     picture = photographs()[0]

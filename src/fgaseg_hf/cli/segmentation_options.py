@@ -71,7 +71,7 @@ Threshold = Annotated[
         max=1.0,
         metavar="PROBABILITY",
         help="Leave pixels unlabelled whose best label is less likely than this.",
-        show_default="every pixel gets a label",
+        show_default="0.5 for the built-in model, for others none: every pixel gets a label, as with 0",
     ),
 ]
 Background = Annotated[

@@ -277,8 +277,8 @@ class Segmenter:
         views = windows.views_of_resized(resized).split(self.batch_size(options))
         return windows, [self._encode_picture(part) for part in views]
 
-    @staticmethod
     def _make_segmentation(
+        self,
         named: tuple[str, Image.Image],
         scores: torch.Tensor,
         words: EncodedWords,
@@ -286,12 +286,15 @@ class Segmenter:
         parts_of: Any = None,
     ) -> Segmentation:
         name, picture = named
+        threshold = options.threshold
+        if threshold is None and words.background_index is None:
+            threshold = self.model.config.default_threshold
         decision = decide_pixels(
             scores,
             (picture.height, picture.width),
             parts_of=parts_of,
             background_index=words.background_index,
-            threshold=options.threshold,
+            threshold=threshold,
             guide=picture if options.refine else None,
         )
         label_map, confidence = decision.label_map.cpu().numpy(), decision.confidence.cpu().numpy()

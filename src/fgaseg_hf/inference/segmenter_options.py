@@ -17,8 +17,9 @@ class SegmenterOptions:
         groups: Words that are answered as one: `{"vehicle": ["car", "bus"]}`; they need not stand among the words.
         background: What to call pixels that no word is likely enough for; no such answer if not given. "auto": common
             names that nobody asked for stand beside the words, and are answered as "none of these".
-        threshold: Pixels whose best word has a lower probability get none (-1 in the label map), or the background;
-            with a background 0.5 if not given.
+        threshold: Pixels whose best word has a lower probability get none (-1 in the label map), or the background. If
+            not given, 0.5 with a background, and else the checkpoint's `default_threshold`: the built-in model has 0.5,
+            CAT-Seg's and CLIP's have none, so that every pixel gets a word, as it does with 0.
         sliding_window: Whether to look at overlapping parts of a picture as well as at the whole: finer, and several
             times slower.
         refine: Whether to bring the edges of what is found to the edges of the picture, see [`refine_edges`].

@@ -40,6 +40,10 @@ def _check_sizes(config: Any) -> None:
     for name in ("segmentation_loss_weight", "alignment_loss_weight", "class_padding"):
         if getattr(config, name) < 0:
             raise ValueError(f"`{name}` is {getattr(config, name)}; set it to 0 or more.")
+    if config.default_threshold is not None and not 0 <= config.default_threshold <= 1:
+        raise ValueError(
+            f"`default_threshold` is {config.default_threshold}; set it to a probability from 0 to 1, or to None."
+        )
     if any(weight < 0 for weight in config.auxiliary_loss_weights):
         raise ValueError(f"`auxiliary_loss_weights` is {config.auxiliary_loss_weights}; set each to 0 or more.")
 

@@ -106,6 +106,10 @@ class FGASegConfig(PreTrainedConfig):
             and each picture's own names with the highest others, so many in all, go through the decoder. The text tower
             learns from these alone. `None`, as published: all do. It needs the auxiliary heads, a `class_limit` above
             the number of names, and names that are given with the pictures.
+        default_threshold (`float`, *optional*):
+            Where a caller names neither a threshold nor a background, pixels whose best word has a lower probability
+            get none. For checkpoints that were trained to say "none of these", of which one word may be asked; `None`
+            labels every pixel, as the published models do.
         segmentation_loss_weight, alignment_loss_weight (`float`, default to 1.0 and 0.02):
             Weights of the losses.
         auxiliary_loss_weights (`list[float]`, defaults to `(0.2, 1.0, 1.0)`):
@@ -202,6 +206,7 @@ class FGASegConfig(PreTrainedConfig):
     num_kept_classes: int | None = None
     class_selection_rule: Literal["peak", "softmax_peak", "union"] = "peak"
     num_decoded_classes: int | None = None
+    default_threshold: float | int | None = None
     # Losses
     segmentation_loss_weight: float | int = 1.0
     alignment_loss_weight: float | int = 0.02

@@ -64,7 +64,8 @@ class ZeroShotImageSegmentationPipeline(Pipeline):
                 generator or data set of such, of any sizes.
             candidate_labels: What to look for: a list of names, or a `FGASegVocabulary` with synonyms, groups and so
                 on. If not given, the vocabulary that was set on the model.
-            **kwargs: `threshold`: pixels whose best label has a probability below this belong to no mask.
+            **kwargs: `threshold`: pixels whose best label has a probability below this belong to no mask; the
+                checkpoint's `default_threshold` if not given.
                 `background`: a label for these pixels, whose mask then comes last; the threshold is 0.5 if not given.
                 `"auto"` names them "none of these", and also those where a common name that was not asked for is
                 likelier: for few words, and for models whose maps only rank words, see [`add_rivals`].
@@ -154,6 +155,8 @@ class ZeroShotImageSegmentationPipeline(Pipeline):
             if background in words.labels:
                 raise ValueError(f"The background {quote(background)} is one of the labels: give it another name.")
             threshold = DEFAULT_BACKGROUND_THRESHOLD if threshold is None else threshold
+        elif threshold is None and words.own_background is None:
+            threshold = self.model.config.default_threshold
         logits = self.model(pixel_values=model_inputs["pixel_values"], text_embeddings=words.text_embeddings).logits
         if words.vocabulary_head is not None:
             logits = words.vocabulary_head(logits)
