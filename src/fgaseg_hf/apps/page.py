@@ -91,10 +91,26 @@ def _add_settings(shelf: ModelShelf) -> dict[str, Any]:
                 label="Model",
                 info="Fetched when it is first chosen",
             ),
-            "threshold": gr.Slider(0, 0.95, 0, step=0.05, label="Least probability"),
+            "threshold": gr.Slider(
+                0,
+                0.95,
+                default_threshold(shelf, shelf.names[0]),
+                step=0.05,
+                label="Least probability",
+                info="0: every pixel gets a word",
+            ),
             "background": gr.Checkbox(label='Call the rest "none of these"'),
             "opacity": gr.Slider(0, 1, 0.5, step=0.05, label="Opacity of the overlay", info="0: outlines alone"),
         }
+
+
+def default_threshold(shelf: ModelShelf, name: str) -> float:
+    """The least probability that a model was trained for; 0 if for none, or if it cannot be loaded."""
+    try:
+        return float(shelf.get(name).model.config.default_threshold or 0)
+    except ValueError:
+        # Whoever asks it will be told why.
+        return 0.0
 
 
 def describe_model(name: str) -> str:
@@ -132,10 +148,12 @@ def _answer_changes(shelf: ModelShelf, questions: list[Any], looks: list[Any], o
             gr.update(choices=given.choices, value=chosen),
         ]
 
+    model.change(lambda name: default_threshold(shelf, name), model, threshold, api_name=False)
     gr.on(
         [
             *(component.change for component in (model, picture, text, background)),
-            *(slider.release for slider in (threshold, opacity)),
+            threshold.change,
+            opacity.release,
             shown.input,
         ],
         ask,

@@ -109,7 +109,8 @@ def settings_of(asked: BracketedWords, threshold: float, has_background: bool) -
     return {
         "synonyms": asked.synonyms,
         "groups": asked.groups,
-        "threshold": threshold if 0 < threshold < 1 else None,
+        # With a background, 0 is no limit; its own is one half.
+        "threshold": threshold if threshold or not has_background else None,
         "background": BACKGROUND if has_background else None,
     }
 

@@ -94,6 +94,7 @@ def describe_model(model: FGASegForSemanticSegmentation, processor: FGASegProces
     palette = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in class_palette(MAX_WORDS + 1).tolist()]
     return {
         "runtime": pinned_runtime()["version"],
+        "threshold": config.default_threshold or 0,
         "picture": {
             "size": [size["height"], size["width"]],
             "resample": RESAMPLING[resample],

@@ -264,6 +264,9 @@ async function start() {
     const { about, seconds } = await ask("open", {});
     state.about = about;
     element("example").hidden = !about.example;
+    // What the model was trained for; 0 gives every pixel a word.
+    element("threshold").value = about.threshold;
+    element("threshold-value").textContent = about.threshold || "off";
     const license = about.license ? `, licence ${about.license}` : "";
     element("about").textContent =
       `Nothing is uploaded: pictures and words stay on this device. Model: ${about.model}${license}. ` +
