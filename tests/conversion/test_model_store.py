@@ -125,6 +125,28 @@ def test_what_was_tampered_with_is_refused(
             Segmenter("catseg-base")
 
 
+def test_a_strangers_path_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    PICTURE.save(tmp_path / "street.png")
+    arguments = ["segment", tmp_path / "street.png", "--labels", ", ".join(CLASS_NAMES), "--overwrite", "--model"]
+
+    def segmented(model: str | Path) -> np.ndarray:
+        result = run(*arguments, model, "--output", tmp_path / "out")
+        assert result.exit_code == 0, result.output
+        return np.asarray(Image.open(tmp_path / "out" / "street_labels.png"))
+
+    with local_hub() as hub:
+        serve_clip(hub, tmp_path / "clip")
+        use_hub(hub, tmp_path / "cache", monkeypatch)
+        by_name = segmented("clip-base")
+    # The stand-in is gone; the name, the folder that it stands for, and the CLIP itself are one model.
+    np.testing.assert_array_equal(segmented("clip-base"), by_name)
+    np.testing.assert_array_equal(segmented(run("models", "--path", "clip-base").stdout.strip()), by_name)
+    np.testing.assert_array_equal(segmented(tmp_path / "clip"), by_name)
+    refusal = run(*arguments, "clip-large", "--output", tmp_path / "out")
+    assert refusal.exit_code == 2
+    assert "'clip-large' is not on this machine" in refusal.stderr
+
+
 def test_without_a_network_a_name_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(ValueError, match=r"'clip-large' is not on this machine .* where there is a network"):
