@@ -12,17 +12,9 @@ from test_precision import REPOSITORY, run
 def test_edges_are_measured(tmp_path: Path) -> None:
     scenes = tmp_path / "scenes"
     run(REPOSITORY / "training" / "scenes" / "scenes.py", "--out", scenes, "--num_train", "1", "--num_validation", "2")
-    arguments = [
-        "--dataset",
-        scenes,
-        "--split",
-        "validation_seen",
-        "--others",
-        "4",
-        "--output",
-        tmp_path / "edges.json",
-    ]
-    table = run(REPOSITORY / "benchmarks" / "edges.py", *arguments).splitlines()
+    arguments = ["--split", "validation_seen", "--others", "4", "--output", tmp_path / "edges.json"]
+    script = REPOSITORY / "benchmarks" / "edges.py"
+    table = run(script, "--dataset", scenes, *arguments).splitlines()
     assert [line.split(" | ")[0] for line in table[-2:]] == ["| as it is", "| refined"]
     rows = json.loads((tmp_path / "edges.json").read_text())["rows"]
     for row in rows.values():

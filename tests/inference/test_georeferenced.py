@@ -55,8 +55,10 @@ def test_which_files_are_georeferenced(tmp_path: Path, monkeypatch: pytest.Monke
     assert is_georeferenced(tmp_path / "placed.tif")
     for name in ("plain.tif", "broken.tif", "missing.tif"):
         assert not is_georeferenced(tmp_path / name)
+    picture.save(tmp_path / "own.tif", tiffinfo={305: "fgaseg_hf"})
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert is_georeferenced(tmp_path / "plain.tif")
+    assert [is_own_file(tmp_path / name) for name in ("own.tif", "plain.tif", "broken.tif")] == [True, False, False]
 
 
 def test_without_rasterio_the_loss_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

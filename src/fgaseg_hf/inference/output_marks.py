@@ -5,6 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import TiffImageFile
 
 MARK = "fgaseg_hf"
 # How far into a text file its mark may stand.
@@ -22,7 +23,9 @@ def is_own_file(path: Path) -> bool:
     """Whether this package wrote a file: by the mark in it, whatever its name is."""
     try:
         if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif", ".tiff"):
-            with Image.open(path) as picture:
+            # Its class, since `Image.open` refuses what has very many pixels.
+            opened = TiffImageFile(path) if path.suffix.lower() in (".tif", ".tiff") else Image.open(path)
+            with opened as picture:
                 comment = picture.info.get("comment", b"")
                 marks = (picture.info.get("Software"), comment.decode("latin-1") if comment else "")
                 return any(str(mark).startswith(MARK) for mark in marks) or _tiff_software(picture).startswith(MARK)
