@@ -89,14 +89,16 @@ def export(
 
 
 def _export_web(loaded: "LoadedModel", place: Path, web: Path, runtime: Path | None) -> None:
+    from ..conversion.named_models import DEFAULT_MODEL, builtin_model_folder
     from ..export.web_export import export_web_page
 
+    is_builtin = place.resolve() == builtin_model_folder().resolve()
     page = export_web_page(
         loaded.model,
         loaded.processor,
         web,
-        name=Path(loaded.source).name,
-        license=_license_of(loaded.source, place),
+        name=DEFAULT_MODEL if is_builtin else Path(loaded.source).name,
+        license=_license_of(DEFAULT_MODEL if is_builtin else loaded.source, place),
         example=_example_in(place),
         runtime=runtime,
     )
@@ -107,10 +109,8 @@ def _export_web(loaded: "LoadedModel", place: Path, web: Path, runtime: Path | N
 
 def _license_of(source: str, place: Path) -> str | None:
     """The licence of a known model, or what the card beside the weights says."""
-    from ..conversion.named_models import NAMED_MODELS, builtin_model_folder
+    from ..conversion.named_models import NAMED_MODELS
 
-    if place.resolve() == builtin_model_folder().resolve():
-        return "apache-2.0"
     if source in NAMED_MODELS:
         return NAMED_MODELS[source].license
     card = place / "README.md"

@@ -57,14 +57,15 @@ def export_web_page(
             the folder cannot be written to.
     """
     about = describe_model(model, processor) | {"model": name, "license": license, "example": None}
-    folder = Path(folder)
+    folder, tokenizer = Path(folder), _tokenizer_file(processor)
+    # Before the programs, which take a minute.
+    written = write_runtime(folder / "runtime", runtime)
     fixed = about["picture"]["size"] == [model.config.image_size] * 2
     programs = export_picture_and_words(model, folder, dynamic_image_size=not fixed)
     for program in programs:
         halve_exact_weights(program)
-    written = [*programs, *write_runtime(folder / "runtime", runtime)]
-    written += [Path(shutil.copyfile(path, folder / path.name)) for path in browser_files()]
-    (folder / "tokenizer.json").write_text(_tokenizer_file(processor), encoding="utf-8")
+    written += [*programs, *(Path(shutil.copyfile(path, folder / path.name)) for path in browser_files())]
+    (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
     if example is not None:
         with Image.open(example[0]) as picture:
             picture.convert("RGB").save(folder / "example.png")
@@ -80,7 +81,8 @@ def describe_model(model: FGASegForSemanticSegmentation, processor: FGASegProces
     Raises:
         ValueError: The page cannot do what this model needs.
     """
-    images, tokenizer, config = processor.image_processor, processor.tokenizer, model.config
+    images, tokenizer = processor.image_processor, processor.tokenizer
+    config: Any = model.config
     if config.decoder_type != "category":
         raise ValueError(
             "The page runs trained models; this one has no decoder of its own: train it, or use fgaseg page."

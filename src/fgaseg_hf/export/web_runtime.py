@@ -36,7 +36,8 @@ def write_runtime(folder: Path, source: str | os.PathLike[str] | None = None) ->
         The files written.
 
     Raises:
-        ValueError: There is neither npm nor a folder, a file is missing there, or is not the pinned one.
+        ValueError: There is neither npm nor a folder, a file is missing there, or is not the pinned one, or
+            the folder cannot be written to.
     """
     pinned = pinned_runtime()
     files = pinned["files"]
@@ -46,10 +47,14 @@ def write_runtime(folder: Path, source: str | os.PathLike[str] | None = None) ->
     for name, expected in files.items():
         if hashlib.sha256(contents[name]).hexdigest() != expected:
             raise ValueError(f"{name} is not that of {package}: give --runtime a folder with that very version.")
-    folder.mkdir(parents=True, exist_ok=True)
     written = [folder / Path(name).name for name in files]
-    for path, name in zip(written, files, strict=True):
-        path.write_bytes(contents[name])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, name in zip(written, files, strict=True):
+            path.write_bytes(contents[name])
+    except OSError as error:
+        reason = error.strerror or error
+        raise ValueError(f"Cannot write to the folder {str(folder)!r} ({reason}): name another.") from error
     return written
 
 
