@@ -232,6 +232,10 @@ def test_what_lacks_is_said_before_anything_is_measured(
         with pytest.raises(ValueError, match=message) as error:
             evaluate.main([*arguments(inputs), option, *values])
         assert "\n" not in str(error.value)
+    (tmp_path / "notes.json").write_text('{"mine": 1}')
+    with pytest.raises(ValueError, match="holds no result of a measurement"):
+        evaluate.main([*arguments(inputs), "--output", str(tmp_path / "notes.json")])
+    assert (tmp_path / "notes.json").read_text() == '{"mine": 1}'
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="of --output cannot be made"):
         evaluate.main([*arguments(inputs), "--output", str(tmp_path / "file" / "result.json")])

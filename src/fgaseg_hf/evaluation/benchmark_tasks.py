@@ -8,6 +8,7 @@ from pathlib import Path
 from ..data.benchmarks import find_benchmark, read_preparation_record
 from ..data.dataset_loading import DatasetArguments, default_split
 from ..data.published_results import PUBLISHED_BENCHMARKS
+from ..model.json_reading import parse_json
 from .evaluation_arguments import EvaluationArguments
 
 
@@ -30,6 +31,17 @@ class EvaluationTask:
     is_one_of_several: bool
 
 
+def may_be_replaced(path: Path) -> bool:
+    """Whether there is no file, or one without content or with the result of an earlier measurement."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return True
+    try:
+        report = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(report, dict) and {"result", "protocol"} <= report.keys()
+
+
 def tasks_of(options: EvaluationArguments, dataset: DatasetArguments) -> list[EvaluationTask]:
     """Returns what is to be measured, in order.
 
@@ -42,6 +54,10 @@ def tasks_of(options: EvaluationArguments, dataset: DatasetArguments) -> list[Ev
     if not options.is_for_several(dataset):
         if options.output is not None and Path(options.output).is_dir():
             raise ValueError(f"--output is the folder {options.output}: name a JSON file in it.")
+        if options.output is not None and not may_be_replaced(Path(options.output)):
+            raise ValueError(
+                f"The file {options.output} is there already and holds no result of a measurement: name another."
+            )
         split = options.split or default_split(dataset)
         name = find_benchmark(dataset.benchmark).name if dataset.benchmark else _prepared_for(dataset) or split
         if options.published and name not in PUBLISHED_BENCHMARKS:
