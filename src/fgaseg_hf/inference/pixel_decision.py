@@ -116,7 +116,7 @@ def _decide_rows(
         The rows' confidence in float32.
     """
     is_background = None
-    if of_background is not None:
+    if of_background is not None and background_index is not None:
         # Those behind the background's place move up by it.
         label_map += label_map >= background_index
         is_background = of_background > best
