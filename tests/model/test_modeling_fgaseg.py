@@ -458,7 +458,7 @@ LABELS = {"labels": torch.zeros(2, 8, 8, dtype=torch.long)}
     ("change", "message"),
     [
         ({"pixel_values": None}, "`pixel_values` is missing"),
-        ({"text_embeddings": None}, "either as `input_ids` or as `text_embeddings`"),
+        ({"text_embeddings": None}, "There are no class names"),
         ({"pixel_values": torch.zeros(2, 3, 33, 32)}, "multiples of the patch size 8"),
         ({"pixel_values": torch.zeros(3, 32, 32)}, "`pixel_values` has shape"),
         ({"text_embeddings": torch.zeros(5, 7)}, r"give \(classes, 16\)"),
