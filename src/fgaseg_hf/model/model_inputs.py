@@ -147,7 +147,8 @@ def check_class_indices(class_indices: torch.Tensor, num_names: int) -> None:
     if class_indices.is_floating_point() or class_indices.is_complex() or class_indices.dtype == torch.bool:
         raise ValueError(f"`class_indices` is of {class_indices.dtype}; give whole numbers.")
     is_program = torch.compiler.is_compiling() or type(class_indices) is not torch.Tensor
-    if is_program or class_indices.is_meta or class_indices.numel() == 0:
+    is_step = class_indices.device.type != "cpu" and torch.is_grad_enabled()
+    if is_program or is_step or class_indices.is_meta or class_indices.numel() == 0:
         return
     lowest, highest = torch.stack(class_indices.aminmax()).tolist()
     if lowest < 0 or highest >= num_names:
