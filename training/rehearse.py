@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from rehearsal_model import random_batch, random_model
+from rehearsal_plan import plan_run
 
 from fgaseg_hf.evaluation.command_line_arguments import parse_arguments, run_script
 from fgaseg_hf.evaluation.run_description import describe_device, describe_run, write_atomically
@@ -35,12 +36,8 @@ from fgaseg_hf.training.synchronised_batch_norm import synchronise_batch_norms
 from fgaseg_hf.training.training_arguments import RecipeArguments
 from fgaseg_hf.training.training_step import train_step
 
-# Pictures of the published run: 80,000 steps of 4.
-PUBLISHED_PICTURES = 320_000
 # Greatest distance from the processor's float32, as a share of the values' size, that rounding explains.
 TOLERANCES = {"fp32": 1e-3, "tf32": 2e-2, "bf16": 2e-1, "fp16": 5e-2}
-# What a step may fill of a GPU; the rest is for other shapes of text and for fragments.
-USABLE_SHARE = 0.9
 # Which share of the time is over when eager parity, compiled parity and the steps must be done.
 SHARES = {"eager": 0.35, "compiled": 0.6, "steps": 0.97}
 RESULT_MARK = "REHEARSED "
@@ -337,27 +334,6 @@ def peak_gib(device: torch.device) -> float:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
-
-
-def plan_run(report: dict[str, Any]) -> dict[str, Any]:
-    """Returns which batch fits, and how long the published run takes on each number of processes."""
-    rows = [row for row in report["steps"] if "error" not in row]
-    plan: dict[str, Any] = {}
-    alone = sorted((row["pictures_per_process"], row["peak_gib"]) for row in rows if row["num_processes"] == 1)
-    if len(alone) > 1 and report["gpus"]:
-        (few, little), (many, much) = alone[0], alone[-1]
-        a_picture = max((much - little) / (many - few), 1e-3)
-        usable = USABLE_SHARE * min(gpu["gib"] for gpu in report["gpus"])
-        plan["pictures_that_fit_in_a_GPU"] = max(int(few + (usable - little) / a_picture), 0)
-        plan["GiB_of_a_picture"] = round(a_picture, 2)
-    for num_processes in sorted({row["num_processes"] for row in rows}):
-        best = max(row["pictures_per_second"] for row in rows if row["num_processes"] == num_processes)
-        hours = PUBLISHED_PICTURES / best / 3600
-        plan[f"hours_of_{PUBLISHED_PICTURES}_pictures_on_{num_processes}"] = round(hours, 1)
-    judged = [row["ok"] for row in report["parity"] if row["ok"] is not None]
-    plan["all_precisions_ok"] = all(judged)
-    plan["precisions_not_judged"] = len(report["parity"]) - len(judged)
-    return plan
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def load_training_data(
     splits = load_splits(arguments, processes, say)
     train_split = splits[arguments.train_split]
     class_groups = load_class_groups(arguments.class_groups) if arguments.class_groups else None
-    choose_picture, class_weights = weigh_classes(arguments, train_split, processes, say)
+    choose_picture, class_weights = weigh_classes(arguments, train_split, processes)
     samples = TrainingSamples(
         train_split,
         augmentation_of(arguments, crop_size),
@@ -174,7 +174,7 @@ def augmentation_of(arguments: TrainingDataArguments, crop_size: tuple[int, int]
 
 
 def weigh_classes(
-    arguments: TrainingDataArguments, split: SegmentationSplit, processes: RunProcesses, say: Callable[[str], None]
+    arguments: TrainingDataArguments, split: SegmentationSplit, processes: RunProcesses
 ) -> tuple[RareClassSampler | None, list[float] | None]:
     """Returns what chooses pictures and what pixels of each class weigh, as far as the arguments ask for either.
 
@@ -189,7 +189,7 @@ def weigh_classes(
             process_index=processes.index,
             num_processes=processes.number,
             num_skippable=arguments.skip_unreadable,
-            say=say,
+            say=tqdm.write,  # each process of its own rows
         )
     num_pixels = processes.add(counted)
     require_annotation(num_pixels)
