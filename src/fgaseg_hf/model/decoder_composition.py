@@ -79,7 +79,12 @@ def compose(decoder: "FGASegCategoryDecoder") -> DecoderPlan | None:
 
 def _has_global_hooks() -> bool:
     """Whether every module's calls are watched."""
-    return not torch.compiler.is_compiling() and nn.modules.module._has_any_global_hook()
+    if torch.compiler.is_compiling():
+        return False
+    # One by one: PyTorch 2.6 has no function that asks for all.
+    module = nn.modules.module
+    forward = module._global_forward_pre_hooks or module._global_forward_hooks
+    return bool(forward or module._global_backward_pre_hooks or module._global_backward_hooks)
 
 
 def _does_what_its_weights_say(module: nn.Module) -> bool:
