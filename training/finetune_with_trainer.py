@@ -51,7 +51,11 @@ class ExampleArguments:
     do_reduce_labels: bool = field(
         default=False, metadata={"help": "masks count the classes from 1, and 0 is not annotated"}
     )
-    lora_rank: int = field(default=0, metadata={"help": "train LoRA matrices of this rank in CLIP; 0 trains q and v"})
+    trainable_clip: str = field(
+        default="query_value",
+        metadata={"help": "what trains of CLIP", "choices": ["query_value", "all", "none"]},
+    )
+    lora_rank: int = field(default=0, metadata={"help": "train LoRA matrices of this rank in CLIP instead"})
 
 
 def load_folder(folder: Path) -> datasets.Dataset:
@@ -75,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> FGASegTrainer:
 
     # 1. The model, and the processor that belongs to it.
     model = FGASegForSemanticSegmentation.from_pretrained(example.model, dtype=torch.float32)
+    model.set_trainable_clip(example.trainable_clip)
     processor = AutoProcessor.from_pretrained(example.model)
     processor.image_processor.do_reduce_labels = example.do_reduce_labels
     ignore_index = model.config.semantic_loss_ignore_index

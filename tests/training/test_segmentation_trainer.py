@@ -57,6 +57,7 @@ def run_example(inputs: Path, output: Path, *arguments: str) -> FGASegTrainer:
     recipe = [word for name, value in RECIPE.items() for word in (f"--{name}", value)]
     places = ["--model", str(inputs / "model"), "--folder", str(inputs / "pictures"), "--output_dir", str(output)]
     settings = ["--logging_steps", "1", "--use_cpu", "--report_to", "none", "--disable_tqdm", "true"]
+    settings += ["--trainable_clip", "all"]
     return finetune_with_trainer.main([*places, *recipe, *settings, "--save_strategy", "no", *arguments])
 
 
