@@ -250,7 +250,7 @@ def test_scores_that_are_no_numbers_are_refused(
         weight.data.fill_(float("nan"))
     model.save_pretrained(tmp_path)
     tiny_processor().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="infinite or not numbers"):
+    with pytest.raises(ValueError, match="not numbers"):
         evaluate.main([*arguments(inputs), "--model", str(tmp_path), *more])
 
 
