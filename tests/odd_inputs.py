@@ -2,6 +2,7 @@
 """Strategies of what people and strangers hand in: pictures, files, texts, and whatever is none of these."""
 
 import io
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -115,19 +116,32 @@ def whole_files() -> list[bytes]:
 
 
 @st.composite
-def picture_files(draw: Any) -> bytes:
-    content = bytearray(draw(st.sampled_from(whole_files())))
-    for _ in range(draw(st.integers(0, 6))):
+def damaged(draw: Any, wholes: Callable[[], Sequence[bytes]], num_damages: Any, width: int, longest_cut: int) -> bytes:
+    """Files in which bytes were changed, written over, cut out and put in.
+
+    Args:
+        draw: Hypothesis'.
+        wholes: Makes what they were, when the first is drawn.
+        num_damages: A strategy.
+        width: How many bytes are written over at a time.
+        longest_cut: How many are cut out at most.
+    """
+    content = bytearray(draw(st.sampled_from(wholes())))
+    for _ in range(draw(num_damages)):
         place = draw(st.integers(0, len(content) - 1))
         kind = draw(st.integers(0, 3))
         if kind == 0:
             content[place] = draw(st.integers(0, 255))
         elif kind == 1:
-            content[place : place + 4] = draw(st.binary(min_size=4, max_size=4))
+            content[place : place + width] = draw(st.binary(min_size=width, max_size=width))
         elif kind == 2:
-            del content[place : place + draw(st.integers(1, 40))]
+            del content[place : place + draw(st.integers(1, longest_cut))]
         else:
             content[place:place] = draw(st.binary(max_size=20))
         if not content:
             break
     return bytes(content)
+
+
+def picture_files() -> st.SearchStrategy[bytes]:
+    return damaged(whole_files, st.integers(0, 6), 4, 40)

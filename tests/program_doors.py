@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 import yaml
 from hypothesis import strategies as st
-from odd_inputs import ODD, TEXTS, arrays, picture_files, usually
+from odd_inputs import ODD, TEXTS, arrays, damaged, picture_files, usually
 from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
 
 from fgaseg_hf.conversion.checkpoint_sources import read_checkpoint
@@ -105,23 +105,8 @@ def whole_checkpoints() -> list[bytes]:
     return [*contents, stream.getvalue()]
 
 
-@st.composite
-def checkpoint_files(draw: Any) -> bytes:
-    content = bytearray(draw(st.sampled_from(whole_checkpoints())))
-    for _ in range(draw(st.sampled_from((0, 0, 1, 1, 3)))):
-        place = draw(st.integers(0, len(content) - 1))
-        kind = draw(st.integers(0, 3))
-        if kind == 0:
-            content[place] = draw(st.integers(0, 255))
-        elif kind == 1:
-            content[place : place + 8] = draw(st.binary(min_size=8, max_size=8))
-        elif kind == 2:
-            del content[place : place + draw(st.integers(1, 200))]
-        else:
-            content[place:place] = draw(st.binary(max_size=20))
-        if not content:
-            break
-    return bytes(content)
+def checkpoint_files() -> st.SearchStrategy[bytes]:
+    return damaged(whole_checkpoints, st.sampled_from((0, 0, 1, 1, 3)), 8, 200)
 
 
 def read_checkpoint_file(content: bytes) -> None:

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from browsers import PHONE, WIDE, contrast_faults, opened_browser, static_host, unlabelled_controls
+from browsers import PHONE, WIDE, contrast_faults, opened_browser, unlabelled_controls
 from PIL import Image
+from static_host import static_host
 
 from fgaseg_hf import builtin_model_folder
 from fgaseg_hf.inference.segmenter import Segmenter

@@ -5,15 +5,13 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from static_host import static_host
 from test_command_line import LABELS, refused, run, visible
 from tiny_models import tiny_model, tiny_processor, tiny_vocabulary
 from typer.testing import CliRunner
@@ -177,13 +175,8 @@ def test_odd_folders(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def address(pictures: Path) -> Iterator[str]:
-    handler = partial(SimpleHTTPRequestHandler, directory=str(pictures))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with static_host(pictures) as where:
+        yield where
 
 
 def test_addresses_and_standard_input(address: str, model_folder: Path, pictures: Path, tmp_path: Path) -> None:

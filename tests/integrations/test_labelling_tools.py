@@ -1,9 +1,6 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """The labelling tools' files, called as the tools call them, and their answers read by the tools' own libraries."""
 
-import functools
-import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from script_loading import REPOSITORY, load_script
+from static_host import static_host
 from tiny_models import CLASS_NAMES, tiny_model, tiny_processor
 
 from fgaseg_hf.inference.segmenter import Segmenter
@@ -56,13 +54,8 @@ def label_studio(tmp_path: Path, picture: Image.Image) -> Iterator[str]:
     """What of a Label Studio server the backend sees: pictures at addresses."""
     (tmp_path / "data").mkdir()
     picture.save(tmp_path / "data" / "p.png")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with static_host(tmp_path) as address:
+        yield address
 
 
 def test_label_studio(segmenter: Segmenter, picture: Image.Image, label_studio: str) -> None:

@@ -17,7 +17,7 @@ from scene_vocabulary import CLASS_NAMES, HELD_OUT_PAIRS
 from scene_words import GROUPS, HELD_OUT_GROUPS, HELD_OUT_SYNONYMS, NOUNS, SYNONYMS, adjective_of, noun_of
 from tiny_models import tiny_model, tiny_processor
 from train_words import main
-from word_losses import competition_loss, first_scores, hardest_words, take_words, word_loss
+from word_losses import competition_loss, hardest_words, take_words, word_loss
 
 from fgaseg_hf import FGASegForSemanticSegmentation
 
@@ -126,7 +126,7 @@ def test_first_map_is_the_decoders() -> None:
     masks = torch.randn(2, 5, 4, 4), torch.randn(2, 5, 4, 4)
     guidance = torch.randn(2, 12, 8, 8), torch.randn(2, 8, 16, 16)
     decoded = model.decoder(*masks, torch.randn(2, 5, 16), torch.randn(2, 16, 4, 4), guidance)
-    torch.testing.assert_close(first_scores(model.decoder, *masks), decoded.auxiliary_logits[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model.decoder.first_scores(*masks), decoded.auxiliary_logits[0], atol=1e-5, rtol=1e-4)
 
 
 def test_photographs_leave_out_what_nobody_labelled_and_take_the_sky_for_sky() -> None:

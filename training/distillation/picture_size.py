@@ -6,13 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
 
 from fgaseg_hf import FGASegConfig, FGASegForSemanticSegmentation
 
 POSITIONS = "fgaseg.vision_model.embeddings.position_embedding.weight"
 
 
+@torch.no_grad()
 def resize_pictures(model: Any, image_size: int | None = None, window_size: int | None = None) -> Any:
     """Builds the same model for another size: its position table is resized once instead of at every call.
 
@@ -38,15 +38,8 @@ def resize_pictures(model: Any, image_size: int | None = None, window_size: int 
     weights = {
         name: value.float() if value.is_floating_point() else value for name, value in model.state_dict().items()
     }
-    grid = side // model.config.vision_config.patch_size
-    weights[POSITIONS] = _resize_table(weights[POSITIONS], grid)
+    # As the tower does it at every call.
+    embeddings = model.fgaseg.vision_model.embeddings
+    weights[POSITIONS] = embeddings.interpolate_pos_encoding(weights[POSITIONS], side, side)[0].float()
     resized.load_state_dict(weights)
     return resized
-
-
-def _resize_table(table: torch.Tensor, grid: int) -> torch.Tensor:
-    """(1 + patches, width), class position first -> (1 + grid * grid, width), as the tower does it at every call."""
-    before = round((len(table) - 1) ** 0.5)
-    maps = table[1:].T.reshape(1, -1, before, before)
-    maps = nn.functional.interpolate(maps, size=(grid, grid), mode="bicubic", align_corners=False)
-    return torch.cat((table[:1], maps[0].flatten(1).T))

@@ -112,16 +112,6 @@ def take_words(places: torch.Tensor, *tensors: torch.Tensor) -> list[torch.Tenso
     return taken
 
 
-def first_scores(
-    decoder: Any, global_pseudo_masks: torch.Tensor, local_pseudo_masks: torch.Tensor | None
-) -> torch.Tensor:
-    """Auxiliary map 0 of every word, (batch, words, height, width), without the rest of the decoder."""
-    costs = decoder.global_embedding(global_pseudo_masks)
-    if local_pseudo_masks is not None:
-        costs = decoder.fusions[0](costs, decoder.local_embedding(local_pseudo_masks))
-    return decoder.auxiliary_heads[0](costs)
-
-
 def picture_loss(
     model: Any,
     batch: dict[str, torch.Tensor],
@@ -144,7 +134,7 @@ def picture_loss(
     """
     features = model.fgaseg(pixel_values=batch["pixel_values"], text_embeddings=batch["text_embeddings"])
     decoder, targets, weights = model.decoder, batch["targets"], batch["weights"]
-    first = first_scores(decoder, features.global_pseudo_masks, features.local_pseudo_masks)
+    first = decoder.first_scores(features.global_pseudo_masks, features.local_pseudo_masks)
     loss = AUXILIARY_WEIGHTS[0] * word_loss(first, targets, weights)
     loss = loss + FIRST_COMPETITION_WEIGHT * competition_loss(first, targets, weights)
     places = torch.arange(num_decoded).expand(len(targets), -1)
