@@ -52,11 +52,13 @@ def test_another_job_is_not_resumed(segmenter: Segmenter, tmp_path: Path) -> Non
     run(segmenter, pictures, output)
     found = find_pictures([str(pictures)]).pictures
     other_weights = Segmenter.from_model(tiny_model(seed=1), tiny_processor())
+    other_threshold = Segmenter.from_model(tiny_model(default_threshold=0.5), tiny_processor())
     sliding = Segmenter.from_model(segmenter.model, segmenter.processor, sliding_window=True)
     for job, changed in (
         (FolderJob(segmenter, ["sky"], output, FORMATS, resume=True), "words"),
         (FolderJob(segmenter, CLASS_NAMES, output, ["labels"], resume=True), "formats"),
         (FolderJob(other_weights, CLASS_NAMES, output, FORMATS, resume=True), "weights"),
+        (FolderJob(other_threshold, CLASS_NAMES, output, FORMATS, resume=True), "default_threshold"),
         (FolderJob(sliding, CLASS_NAMES, output, FORMATS, resume=True), "options"),
     ):
         with pytest.raises(ValueError, match=changed):

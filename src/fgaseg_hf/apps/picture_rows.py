@@ -94,6 +94,10 @@ class PictureRowWriter:
         self._words = words
         self._output = Path(output)
 
+    def describe_model(self) -> dict[str, Any]:
+        """What of the model rows depend on."""
+        return self._segmenter.describe_model()
+
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
         """Does one batch.
 

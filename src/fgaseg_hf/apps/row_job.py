@@ -2,7 +2,7 @@
 """Very many pictures to Parquet: what is asked, what is left, and the loop that does it (extra `scale`)."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,23 +32,28 @@ class RowJob:
     options: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 32
 
-    def begin(self) -> None:
+    def begin(self, model: Mapping[str, Any] | None = None) -> None:
         """Notes what is asked in the output folder.
+
+        Args:
+            model: What [`Segmenter.describe_model`] says, once the model is there.
 
         Raises:
             ValueError: Another job's rows lie there.
         """
-        about = {"model": self.model, "words": self.words, "options": self.options}
+        about = {"model": self.model, "words": self.words, "options": self.options, **(model or {})}
         path = self.output / JOB_FILE
         self.output.mkdir(parents=True, exist_ok=True)
         if path.is_file():
             before = json.loads(path.read_text(encoding="utf-8"))
-            if changed := [name for name in about if before.get(name) != json.loads(json.dumps(about[name]))]:
+            asked = json.loads(json.dumps(about))
+            if changed := [name for name in asked if name in before and before[name] != asked[name]]:
                 raise ValueError(
                     f"{str(self.output)!r} holds the rows of another job ({', '.join(changed)} differ): name another "
                     "folder."
                 )
-            return
+            if asked.keys() <= before.keys():
+                return
         aside = path.with_suffix(".partial")
         aside.write_text(json.dumps(about, ensure_ascii=False) + "\n", encoding="utf-8")
         aside.replace(path)
@@ -104,17 +109,24 @@ def what_is_left(job: RowJob, sources: Iterable[dict[str, Any]]) -> list[dict[st
     return [source for source in sources if source["id"] not in done]
 
 
-def run_here(job: RowJob, sources: Sequence[dict[str, Any]]) -> Iterator[dict[str, list[Any]]]:
-    """Does what is left in this process, a batch at a time.
+def run_here(job: RowJob, left: Sequence[dict[str, Any]]) -> Iterator[dict[str, list[Any]]]:
+    """Does what is left of a job that has begun, in this process, a batch at a time.
+
+    Args:
+        job: The job.
+        left: See [`what_is_left`].
 
     Yields:
         `id` and `error` (empty for none) of each batch.
+
+    Raises:
+        ValueError: The model is not the one whose rows lie there.
     """
-    job.begin()
-    left = what_is_left(job, sources)
-    writer = PictureRowWriter(**job.worker_arguments()) if left else None
+    if not left:
+        return
+    writer = PictureRowWriter(**job.worker_arguments())
+    job.begin(writer.describe_model())
     for start in range(0, len(left), job.batch_size):
-        assert writer is not None
         batch = left[start : start + job.batch_size]
         yield writer({name: [source[name] for source in batch] for name in ("id", "picture")})
 

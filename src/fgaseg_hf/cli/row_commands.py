@@ -48,10 +48,10 @@ def rows(
     job = RowJob(output, model, words, options, batch_size)
     sources = find_sources(source)
     job.begin()
-    num_left = len(what_is_left(job, sources))
+    left = what_is_left(job, sources)
     num_failed = 0
-    with tqdm(total=len(sources), initial=len(sources) - num_left, desc="Segmenting", unit="picture") as progress:
-        for batch in run_here(job, sources):
+    with tqdm(total=len(sources), initial=len(sources) - len(left), desc="Segmenting", unit="picture") as progress:
+        for batch in run_here(job, left):
             progress.update(len(batch["id"]))
             num_failed += sum(map(bool, batch["error"]))
     typer.echo(f"{len(sources)} pictures have rows in {output}; {num_failed} of this run could not be segmented.")

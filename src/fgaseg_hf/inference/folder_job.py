@@ -5,16 +5,14 @@ import contextlib
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 
-from ..model.text_encoding import hash_tensors
 from .georeferenced import WINDOW, has_rasterio, is_georeferenced, segment_raster
 from .geotiff_writing import raster_files_of
 from .job_journal import JobJournal
@@ -29,8 +27,6 @@ from .word_encoding import Words
 from .word_shares import WordShares
 
 FAILED_FILE = "failed.json"
-# Of each of the model's tensors, to tell models apart.
-VALUES_HASHED = 1024
 # How many pixels may be in memory at once, from reading a picture to writing its files; larger ones come one by one.
 PIXELS_UNDER_WAY = 2**26
 
@@ -109,8 +105,7 @@ class FolderJob:
         options = {name: value for name, value in vars(self.segmenter.options).items() if name != "batch_size"}
         return {
             "model": self.segmenter.name,
-            "weights": hash_tensors(_beginnings(self.segmenter.model.state_dict())),
-            "num_kept_classes": self.segmenter.model.config.num_kept_classes,
+            **self.segmenter.describe_model(),
             "words": list(self.words.labels),
             "formats": list(self.formats),
             "options": options,
@@ -242,12 +237,6 @@ class FolderJob:
                 path.write_text(content + "\n", encoding="utf-8")
         elif path.is_file() and is_own_file(path):
             path.unlink()
-
-
-def _beginnings(weights: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
-    """The first values of each tensor: any training changes them, and hashing all takes longer than a picture."""
-    for name, tensor in sorted(weights.items()):
-        yield name, tensor.flatten()[:VALUES_HASHED]
 
 
 def key_of(picture: FoundPicture) -> str:

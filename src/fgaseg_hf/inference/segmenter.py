@@ -1,7 +1,7 @@
 # Copyright 2026 The fgaseg_hf authors. Licensed under the Apache License, Version 2.0.
 """`Segmenter`: a model by any name, pictures of any kind and words, to segmentations."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -15,6 +15,7 @@ from ..conversion.model_loading import LoadedModel, load_model
 from ..conversion.named_models import DEFAULT_MODEL
 from ..model.label_maps import check_are_numbers
 from ..model.sliding_window import SlidingWindows
+from ..model.text_encoding import hash_tensors
 from ..model.vocabulary import FGASegVocabulary
 from .bilinear_sampling import sample_bilinearly
 from .devices import choose_device, choose_dtype
@@ -30,6 +31,8 @@ from .word_lists import read_words
 
 # Pictures that go through an accelerator at once; a processor takes no less time for several.
 ACCELERATOR_BATCH_SIZE = 8
+# Of each of the model's tensors, to tell models apart.
+VALUES_HASHED = 1024
 
 
 class Segmenter:
@@ -194,6 +197,15 @@ class Segmenter:
         result = self._make_segmentation(named, logits, encoded, options)
         return explain_output(result, encoded.phrases, features, output)
 
+    def describe_model(self) -> dict[str, Any]:
+        """What of the model answers depend on, so that a job that goes on later can tell whether it is another."""
+        config = self.model.config
+        return {
+            "weights": hash_tensors(_beginnings(self.model.state_dict())),
+            "num_kept_classes": config.num_kept_classes,
+            "default_threshold": config.default_threshold,
+        }
+
     def _segment_many(
         self, sources: Iterator[PictureSource], words: EncodedWords, options: SegmenterOptions
     ) -> Iterator[Segmentation]:
@@ -299,6 +311,12 @@ class Segmenter:
         )
         label_map, confidence = decision.label_map.cpu().numpy(), decision.confidence.cpu().numpy()
         return Segmentation(picture, label_map, words.labels, confidence, name)
+
+
+def _beginnings(weights: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """The first values of each tensor: any training changes them, and hashing all takes longer than a picture."""
+    for name, tensor in sorted(weights.items()):
+        yield name, tensor.flatten()[:VALUES_HASHED]
 
 
 __all__ = ["Segmenter"]
