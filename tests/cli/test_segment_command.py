@@ -139,6 +139,7 @@ def test_labels_as_people_write_them(model_folder: Path, pictures: Path, tmp_pat
         ('["red car"', "JSON"),
         ("[1, 2]", "strings"),
         ("red car\x00, sky", "control character"),
+        ("caf\udcc3\udca9, sky", "PYTHONUTF8=1"),
     ):
         assert message in refused(*options, labels)
 

@@ -271,6 +271,14 @@ def test_a_checkpoint_may_say_what_is_likely_enough() -> None:
     assert (with_background.label_map != -1).all()
 
 
+def test_a_model_of_older_code_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model()
+    del model.config.default_threshold
+    monkeypatch.delattr(type(model.config), "default_threshold")
+    with pytest.raises(ValueError, match="older code that was saved with it"):
+        Segmenter.from_model(model, tiny_processor())
+
+
 def test_one_word_asked_of_the_built_in_model_is_found_where_it_is() -> None:
     result = Segmenter("scenes")(builtin_model_folder() / "example.png", ["car"])
     assert 0.03 < result["car"].share < 0.15

@@ -114,7 +114,7 @@ def test_batches_answer_as_pictures_alone() -> None:
         assert_best_words(pipe, picture, label_map_of(segments, CLASS_NAMES, picture.size))
 
 
-def test_a_checkpoint_may_say_what_is_likely_enough() -> None:
+def test_a_checkpoint_may_say_what_is_likely_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     model, picture = tiny_model(default_threshold=THRESHOLD), photographs()[0]
     pipe = pipeline(TASK, model=model, processor=tiny_processor(), device="cpu")
 
@@ -126,6 +126,10 @@ def test_a_checkpoint_may_say_what_is_likely_enough() -> None:
     assert 0 < covered().mean() < 1
     assert covered(threshold=0).all()
     assert covered(background="other").all()
+    # As of a model that was loaded by code of an earlier version.
+    del model.config.default_threshold
+    monkeypatch.delattr(type(model.config), "default_threshold")
+    assert covered().all()
 
 
 def test_threshold_and_background() -> None:

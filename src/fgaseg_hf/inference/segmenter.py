@@ -87,7 +87,15 @@ class Segmenter:
             model: A `FGASegForSemanticSegmentation`; it is put into evaluation mode.
             processor: Its `FGASegProcessor`.
             **options: See [`SegmenterOptions`].
+
+        Raises:
+            ValueError: The model was made by code of an earlier version, which was saved with it.
         """
+        if not (hasattr(model, "get_image_features") and hasattr(model.config, "default_threshold")):
+            raise ValueError(
+                "The model was made by older code that was saved with it: load it with "
+                "`FGASegForSemanticSegmentation.from_pretrained`."
+            )
         segmenter = cls.__new__(cls)
         loaded = LoadedModel(model.eval(), processor, type(model).__name__, is_plain_clip=False)
         segmenter._start(loaded, SegmenterOptions().changed(options), model.device, compile=False)

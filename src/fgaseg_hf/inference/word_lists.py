@@ -96,6 +96,9 @@ def refuse_control_characters(word: str) -> None:
         ValueError: A control character (a line end, a null), or half of a character pair.
     """
     for character in word:
+        # How Python keeps a byte of the command line that the locale cannot read.
+        if "\udc80" <= character <= "\udcff":
+            raise ValueError(f"The word {word[:60]!r} was not read in the encoding it was typed in: set PYTHONUTF8=1.")
         if unicodedata.category(character) in ("Cc", "Cs"):
             raise ValueError(f"The word {word[:60]!r} holds the control character {character!r}: leave it out.")
 

@@ -156,7 +156,8 @@ class ZeroShotImageSegmentationPipeline(Pipeline):
                 raise ValueError(f"The background {quote(background)} is one of the labels: give it another name.")
             threshold = DEFAULT_BACKGROUND_THRESHOLD if threshold is None else threshold
         elif threshold is None and words.own_background is None:
-            threshold = self.model.config.default_threshold
+            # Code that was saved with a model by an earlier version knows no such field.
+            threshold = getattr(self.model.config, "default_threshold", None)
         logits = self.model(pixel_values=model_inputs["pixel_values"], text_embeddings=words.text_embeddings).logits
         if words.vocabulary_head is not None:
             logits = words.vocabulary_head(logits)
