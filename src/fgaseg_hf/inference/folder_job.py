@@ -91,7 +91,6 @@ class FolderJob:
     ) -> None:
         self.segmenter = segmenter
         self.words = segmenter.encode(words)
-        self._asked_words = words
         self.formats = check_formats(formats)
         self.output = Path(output)
         self.resume = resume
@@ -187,8 +186,7 @@ class FolderJob:
         if not whole:
             return [picture for picture in read if not isinstance(picture, Image.Image)]
         try:
-            segmenter, words = self.segmenter, self._asked_words
-            results: Iterator[Segmentation | str | None] = iter(list(segmenter(whole, words)))
+            results: Iterator[Segmentation | str | None] = iter(self.segmenter.segment_batch(whole, self.words))
         # What goes wrong with one picture shall not end a job over thousands.
         except Exception as error:
             if len(whole) == 1:
@@ -223,7 +221,7 @@ class FolderJob:
             result.name = name
             return write_formats(result, folder, name, self.formats), result
         # Part by part: computed while it is written.
-        words, formats = self._asked_words, self.formats
+        words, formats = self.words, self.formats
         raster = segment_raster(self.segmenter, picture.source, words, folder, name, formats, self.window)
         return raster.files, raster
 

@@ -14,7 +14,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from .geotiff_writing import RASTER_FORMATS, RasterSegmentation, RasterWriter, known_formats, raster_files_of
 from .segmenter import Segmenter
-from .word_encoding import Words
+from .word_encoding import EncodedWords, Words
 from .word_shares import sums_of_words
 
 # Side of the parts that are segmented by themselves.
@@ -61,7 +61,7 @@ def describe_lost_coordinates(paths: Iterable[Path | None]) -> str | None:
 def segment_raster(
     segmenter: Segmenter,
     source: Path | str,
-    words: Words | None,
+    words: Words | EncodedWords | None,
     folder: Path | str,
     name: str | None = None,
     formats: Iterable[str] = ("overlay", "labels"),
@@ -111,10 +111,10 @@ def segment_raster(
     with tempfile.TemporaryDirectory(prefix=f".{name}.", suffix=".partial", dir=folder) as aside:
         try:
             with rasterio.open(source) as raster:
-                labels = segmenter.encode(words).labels
-                target = RasterWriter(raster, Path(aside), name, labels, known_formats(formats), window)
+                encoded = segmenter.encode(words)
+                target = RasterWriter(raster, Path(aside), name, encoded.labels, known_formats(formats), window)
                 with target:
-                    result = _segment_parts(segmenter, raster, words, target, window)
+                    result = _segment_parts(segmenter, raster, encoded, target, window)
                 target.finish(result)
         except RasterioError as error:
             reason = " ".join(str(error).split()).rstrip(".")
@@ -129,7 +129,7 @@ def segment_raster(
 def _segment_parts(
     segmenter: Segmenter,
     raster: Any,
-    words: Words | None,
+    words: EncodedWords,
     target: RasterWriter,
     window: int,
 ) -> RasterSegmentation:

@@ -126,15 +126,17 @@ class Segmenter:
         return f"Segmenter({self.name!r}, on {device} in {dtype})"
 
     @overload
-    def __call__(self, pictures: PictureSource, words: Words | None = None, **overrides: Any) -> Segmentation: ...
+    def __call__(
+        self, pictures: PictureSource, words: Words | EncodedWords | None = None, **overrides: Any
+    ) -> Segmentation: ...
 
     @overload
     def __call__(
-        self, pictures: Iterable[PictureSource], words: Words | None = None, **overrides: Any
+        self, pictures: Iterable[PictureSource], words: Words | EncodedWords | None = None, **overrides: Any
     ) -> Iterator[Segmentation]: ...
 
     def __call__(
-        self, pictures: Any, words: Words | None = None, **overrides: Any
+        self, pictures: Any, words: Words | EncodedWords | None = None, **overrides: Any
     ) -> Segmentation | Iterator[Segmentation]:
         """Segments one picture, or several one after the other.
 
@@ -142,7 +144,8 @@ class Segmenter:
             pictures: A picture: path, `http(s)` address, a file's bytes, Pillow picture or array; or any iterable of
                 such, whose pictures are read ahead while others are computed.
             words: What to look for: a list of words, a text with words between commas or in lines, or a
-                [`FGASegVocabulary`]. If not given, the vocabulary that was saved with the model.
+                [`FGASegVocabulary`]; or what [`encode`] made of these. If not given, the vocabulary that was saved with
+                the model.
             **overrides: Options for this call alone, see [`SegmenterOptions`].
 
         Returns:
@@ -162,16 +165,18 @@ class Segmenter:
             read_picture(pictures)
         return self._segment_many(iter(pictures), encoded, options)
 
-    def encode(self, words: Words | None, options: SegmenterOptions | None = None) -> EncodedWords:
+    def encode(self, words: Words | EncodedWords | None, options: SegmenterOptions | None = None) -> EncodedWords:
         """Makes words ready; those of earlier calls are known.
 
         Args:
-            words: See [`__call__`].
+            words: See [`__call__`]; what is ready stays as it is.
             options: Their templates, synonyms, groups, background and threshold count; the segmenter's if not given.
 
         Raises:
             ValueError: As in a call.
         """
+        if isinstance(words, EncodedWords):
+            return words
         options = self.options if options is None else options
         if words is None and not options.groups:
             if self.vocabulary is None:
@@ -213,6 +218,18 @@ class Segmenter:
             "num_kept_classes": config.num_kept_classes,
             "default_threshold": config.default_threshold,
         }
+
+    def segment_batch(self, pictures: Sequence[Image.Image], words: EncodedWords) -> list[Segmentation]:
+        """Segments pictures that were read already, all at once, by this segmenter's own options.
+
+        Args:
+            pictures: RGB, of any sizes.
+            words: See [`encode`].
+
+        Raises:
+            ValueError: The scores are not numbers.
+        """
+        return self._segment_batch([(name_of_source(picture), picture) for picture in pictures], words, self.options)
 
     def _segment_many(
         self, sources: Iterator[PictureSource], words: EncodedWords, options: SegmenterOptions
